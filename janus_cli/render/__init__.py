@@ -1,0 +1,1 @@
+"""Events and results, as text and as JSON."""

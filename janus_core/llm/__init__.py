@@ -1,0 +1,1 @@
+"""The chat model and the embedding model, behind two small ports."""

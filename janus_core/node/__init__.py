@@ -1,0 +1,1 @@
+"""Bringing the services up and down, per profile."""

@@ -1,0 +1,1 @@
+"""The queue: outbox, relay, broker, and what a worker claims."""

@@ -1,0 +1,1 @@
+"""Adapters of the stores, one file each, chosen by URL."""
