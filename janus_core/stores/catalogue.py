@@ -1,0 +1,567 @@
+"""The catalogue: which documents there are, what they contain, what may be shown.
+
+Plain functions over a connection, so that the caller decides what is one
+transaction. Text leaves this file only for visible documents (law 2).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from janus_core.documents import Chunk, Filter, Page, Passage, version_id
+from janus_core.errors import InvalidInput, NotFound
+
+_VISIBLE = "d.version_id = v.id AND d.removing_since IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the catalogue knows of a source before it is read again."""
+
+    document_id: uuid.UUID
+    sha256: str
+    """Of the newest version that is ready or on its way; empty if there is none."""
+    tags: Mapping[str, str]
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version with the document it belongs to."""
+
+    id: uuid.UUID
+    document_id: uuid.UUID
+    collection_id: int
+    collection: str
+    uri: str
+    tags: Mapping[str, str]
+    sha256: str
+    size: int
+    object_key: str
+    state: str
+    title: str
+    extracted: bool
+    visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A document as `janus docs list` shows it."""
+
+    id: uuid.UUID
+    collection: str
+    uri: str
+    title: str
+    state: str
+    tags: Mapping[str, str]
+    pages: int
+    chunks: int
+    size: int
+    updated_at: datetime
+    reason: str = ""
+    hint: str = ""
+    media_type: str = ""
+    sha256: str = ""
+    object_key: str = ""
+    coverage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The ledger of one version: what went in and what came out."""
+
+    pages: int
+    pages_with_text: int
+    characters: int
+    chunks: int
+    vectors: int
+
+
+def ensure_collection(tx: Connection, name: str) -> int:
+    """Return the id of the named collection, making it if needed. Raise InvalidInput."""
+    import re
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", name):
+        raise InvalidInput(
+            f"not a name for a collection: {name!r}",
+            "Use lower-case letters, digits, dots, dashes and underscores, at most 63.",
+        )
+    found = tx.scalar(text("SELECT id FROM collection WHERE name = :n"), {"n": name})
+    if found is None:
+        tx.execute(
+            text("INSERT INTO collection (name) VALUES (:n) ON CONFLICT DO NOTHING"), {"n": name}
+        )
+        found = tx.scalar(text("SELECT id FROM collection WHERE name = :n"), {"n": name})
+    assert found is not None
+    return int(found)
+
+
+def require_collections(tx: Connection, names: Iterable[str]) -> None:
+    """Raise NotFound for the first name that is no collection."""
+    for name in sorted(names):
+        if tx.scalar(text("SELECT 1 FROM collection WHERE name = :n"), {"n": name}) is None:
+            raise NotFound(f"no such collection: {name}", "See: janus docs list")
+
+
+def known_sources(tx: Connection, collection: str, uris: Sequence[str]) -> dict[str, Known]:
+    """Given source URIs, return what is known of each that the collection has."""
+    rows = tx.execute(
+        text(
+            "SELECT d.uri, d.id, d.tags, newest.sha256, newest.state FROM document d"
+            " JOIN collection c ON c.id = d.collection_id"
+            " LEFT JOIN LATERAL (SELECT v.sha256, v.state FROM version v"
+            "   WHERE v.document_id = d.id AND v.state <> 'superseded'"
+            "   ORDER BY v.created_at DESC LIMIT 1) newest ON TRUE"
+            " WHERE c.name = :c AND d.uri = ANY(:uris) AND d.removing_since IS NULL"
+        ),
+        {"c": collection, "uris": list(uris)},
+    )
+    return {
+        row.uri: Known(row.id, row.sha256 or "", row.tags, failed=row.state == "failed")
+        for row in rows
+    }
+
+
+def upsert_document(
+    tx: Connection, document: uuid.UUID, collection: int, uri: str, tags: Mapping[str, str]
+) -> None:
+    """Make the document's row, or take over the new tags. Locks the row.
+
+    Raise InvalidInput while the document is being removed.
+    """
+    row = tx.execute(
+        text(
+            "INSERT INTO document (id, collection_id, uri, tags)"
+            " VALUES (:id, :c, :uri, CAST(:tags AS jsonb))"
+            " ON CONFLICT (id) DO UPDATE SET updated_at = now(),"
+            "   tags = document.tags || excluded.tags"
+            " RETURNING removing_since"
+        ),
+        {"id": document, "c": collection, "uri": uri, "tags": json.dumps(dict(tags))},
+    ).one()
+    if row.removing_since is not None:
+        raise InvalidInput(
+            f"{uri} is being removed right now", "Run the command again in a moment."
+        )
+
+
+def insert_version(
+    tx: Connection, document: uuid.UUID, sha256: str, size: int, object_key: str
+) -> uuid.UUID:
+    """Make (or make again, after a failure) the version of a document; return its id."""
+    version = version_id(document, sha256)
+    tx.execute(
+        text(
+            "INSERT INTO version (id, document_id, sha256, size, object_key)"
+            " VALUES (:id, :d, :sha, :size, :key)"
+            " ON CONFLICT (id) DO UPDATE SET state = 'received', reason = NULL, hint = NULL,"
+            "   created_at = now()"
+            " WHERE version.state IN ('failed', 'superseded')"
+        ),
+        {"id": version, "d": document, "sha": sha256, "size": size, "key": object_key},
+    )
+    return version
+
+
+def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> VersionRow | None:
+    """Return a version, or None when it is gone. With `lock`, hold its document's row."""
+    row = tx.execute(
+        text(
+            "SELECT v.*, d.collection_id, c.name AS collection, d.uri, d.tags,"
+            f" ({_VISIBLE}) AS visible"
+            " FROM version v JOIN document d ON d.id = v.document_id"
+            " JOIN collection c ON c.id = d.collection_id WHERE v.id = :v"
+            + (" FOR UPDATE OF d" if lock else "")
+        ),
+        {"v": version_id},
+    ).first()
+    if row is None:
+        return None
+    return VersionRow(
+        id=row.id,
+        document_id=row.document_id,
+        collection_id=row.collection_id,
+        collection=row.collection,
+        uri=row.uri,
+        tags=row.tags,
+        sha256=row.sha256,
+        size=row.size,
+        object_key=row.object_key,
+        state=row.state,
+        title=row.title or "",
+        extracted=row.extracted_at is not None,
+        visible=bool(row.visible),
+    )
+
+
+def add_pages(tx: Connection, version_id: uuid.UUID, pages: Sequence[Page]) -> None:
+    """Keep extracted pages. Idempotent."""
+    if pages:
+        tx.execute(
+            text(
+                "INSERT INTO page (version_id, number, label, text) VALUES (:v, :n, :label, :text)"
+                " ON CONFLICT (version_id, number) DO UPDATE"
+                " SET label = excluded.label, text = excluded.text"
+            ),
+            [{"v": version_id, "n": p.number, "label": p.label, "text": p.text} for p in pages],
+        )
+
+
+def last_page(tx: Connection, version_id: uuid.UUID) -> int:
+    """Return the number of the last page that is kept, 0 for none."""
+    found = tx.scalar(text("SELECT max(number) FROM page WHERE version_id = :v"), {"v": version_id})
+    return int(found or 0)
+
+
+def pages(tx: Connection, version_id: uuid.UUID) -> Iterator[Page]:
+    """Yield the kept pages of a version, in order, a few at a time."""
+    rows = tx.execution_options(yield_per=50).execute(
+        text("SELECT number, label, text FROM page WHERE version_id = :v ORDER BY number"),
+        {"v": version_id},
+    )
+    for row in rows:
+        yield Page(row.number, row.text, row.label)
+
+
+def forget_pages(tx: Connection, version_id: uuid.UUID) -> None:
+    """Drop kept pages, because another parser must read the file again."""
+    tx.execute(text("DELETE FROM page WHERE version_id = :v"), {"v": version_id})
+
+
+def mark_extracted(
+    tx: Connection, version_id: uuid.UUID, media_type: str, title: str, recipe: str
+) -> None:
+    """Note that all pages of the version are kept, and by which parser and chunker."""
+    tx.execute(
+        text(
+            "UPDATE version SET extracted_at = now(), media_type = :m, title = :t, recipe = :r"
+            " WHERE id = :v"
+        ),
+        {"v": version_id, "m": media_type, "t": title, "r": recipe},
+    )
+
+
+def equal_chunks(tx: Connection, hashes: Sequence[bytes]) -> dict[bytes, uuid.UUID]:
+    """Given hashes of embedded text, return a chunk that has each, where there is one."""
+    rows = tx.execute(
+        text(
+            "SELECT DISTINCT ON (embedded_hash) embedded_hash, id FROM chunk"
+            " WHERE embedded_hash = ANY(:h)"
+        ),
+        {"h": list(hashes)},
+    )
+    return {bytes(row.embedded_hash): row.id for row in rows}
+
+
+def publish_version(
+    tx: Connection,
+    row: VersionRow,
+    chunks: Iterable[tuple[Chunk, bytes]],
+    coverage: Coverage,
+    embedder: str,
+) -> uuid.UUID | None:
+    """Make a version visible with its chunks; return the version it replaced, if any.
+
+    `chunks` come with the hash of what was embedded. The caller holds the
+    document's row (`version(…, lock=True)`).
+    """
+    tx.execute(text("DELETE FROM chunk WHERE version_id = :v"), {"v": row.id})
+    batch: list[dict[str, object]] = []
+    for chunk, embedded_hash in chunks:
+        batch.append(_chunk_values(row, chunk, embedded_hash))
+        if len(batch) == 500:
+            tx.execute(text(_INSERT_CHUNK), batch)
+            batch = []
+    if batch:
+        tx.execute(text(_INSERT_CHUNK), batch)
+    old = tx.scalar(text("SELECT version_id FROM document WHERE id = :d"), {"d": row.document_id})
+    tx.execute(
+        text("UPDATE document SET version_id = :v, updated_at = now() WHERE id = :d"),
+        {"v": row.id, "d": row.document_id},
+    )
+    tx.execute(
+        text(
+            "UPDATE version SET state = 'ready', ready_at = now(), embedder = :e,"
+            " reason = NULL, hint = NULL WHERE id = :v"
+        ),
+        {"v": row.id, "e": embedder},
+    )
+    tx.execute(
+        text(
+            "INSERT INTO coverage (version_id, pages, pages_with_text, characters, chunks, vectors)"
+            " VALUES (:v, :p, :pt, :ch, :c, :vec) ON CONFLICT (version_id) DO UPDATE SET"
+            " pages = excluded.pages, pages_with_text = excluded.pages_with_text,"
+            " characters = excluded.characters, chunks = excluded.chunks,"
+            " vectors = excluded.vectors"
+        ),
+        {
+            "v": row.id,
+            "p": coverage.pages,
+            "pt": coverage.pages_with_text,
+            "ch": coverage.characters,
+            "c": coverage.chunks,
+            "vec": coverage.vectors,
+        },
+    )
+    if old is None or old == row.id:
+        return None
+    supersede(tx, old)
+    return uuid.UUID(str(old))
+
+
+def supersede(tx: Connection, version_id: uuid.UUID) -> None:
+    """Hide a version's chunks for good; what is left of it is cleaned up by a job."""
+    tx.execute(text("DELETE FROM chunk WHERE version_id = :v"), {"v": version_id})
+    tx.execute(text("UPDATE version SET state = 'superseded' WHERE id = :v"), {"v": version_id})
+
+
+def fail_version(tx: Connection, version_id: uuid.UUID, reason: str, hint: str) -> None:
+    """Mark a version that will not become ready, with the reason for people."""
+    tx.execute(
+        text(
+            "UPDATE version SET state = 'failed', reason = :r, hint = :h"
+            " WHERE id = :v AND state = 'received'"
+        ),
+        {"v": version_id, "r": reason, "h": hint},
+    )
+
+
+def stale_versions(tx: Connection, document: uuid.UUID, keep: uuid.UUID) -> list[uuid.UUID]:
+    """Return the versions of a document that a newer content has made pointless."""
+    rows = tx.execute(
+        text(
+            "SELECT id FROM version WHERE document_id = :d AND id <> :keep"
+            " AND state IN ('received', 'failed')"
+        ),
+        {"d": document, "keep": keep},
+    )
+    return [row.id for row in rows]
+
+
+def hide_document(tx: Connection, document: uuid.UUID) -> bool:
+    """Make a document invisible before its data goes; return False if it is gone already."""
+    changed = tx.execute(
+        text(
+            "UPDATE document SET removing_since = coalesce(removing_since, now()) WHERE id = :d"
+        ),
+        {"d": document},
+    )
+    return changed.rowcount == 1
+
+
+def versions_of(tx: Connection, document: uuid.UUID) -> list[uuid.UUID]:
+    """Return the ids of all versions of a document."""
+    rows = tx.execute(text("SELECT id FROM version WHERE document_id = :d"), {"d": document})
+    return [row.id for row in rows]
+
+
+def delete_version(tx: Connection, version_id: uuid.UUID) -> None:
+    """Delete a version's row with its pages, chunks, coverage and jobs."""
+    tx.execute(text("DELETE FROM version WHERE id = :v"), {"v": version_id})
+
+
+def delete_document(tx: Connection, document: uuid.UUID) -> None:
+    """Delete a document's row with everything that hangs on it."""
+    tx.execute(text("UPDATE document SET version_id = NULL WHERE id = :d"), {"d": document})
+    tx.execute(text("DELETE FROM document WHERE id = :d"), {"d": document})
+
+
+def lock_content(tx: Connection, sha256: str) -> None:
+    """Keep others from storing or deleting this content until the transaction ends.
+
+    Without it, one process could delete an object that another has just found.
+    """
+    tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": sha256})
+
+
+def content_in_use(tx: Connection, sha256: str, *, besides: uuid.UUID) -> bool:
+    """Return whether a version other than `besides` has this content."""
+    found = tx.scalar(
+        text("SELECT 1 FROM version WHERE sha256 = :s AND id <> :v LIMIT 1"),
+        {"s": sha256, "v": besides},
+    )
+    return found is not None
+
+
+def passages(tx: Connection, chunk_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Passage]:
+    """Given chunk ids, return those that are visible, with text and source."""
+    if not chunk_ids:
+        return {}
+    rows = tx.execute(
+        text(
+            "SELECT k.*, c.name AS collection, v.title, d.uri, d.tags, v.object_key"
+            " FROM chunk k JOIN document d ON d.id = k.document_id"
+            f" JOIN version v ON v.id = k.version_id AND {_VISIBLE}"
+            " JOIN collection c ON c.id = k.collection_id WHERE k.id = ANY(:ids)"
+        ),
+        {"ids": list(chunk_ids)},
+    )
+    return {row.id: _passage(row) for row in rows}
+
+
+def match_text(
+    tx: Connection, query: str, k: int, where: Filter, *, any_term: bool
+) -> list[tuple[uuid.UUID, float]]:
+    """Return (chunk id, rank) of at most k visible chunks that contain the query's terms.
+
+    All terms by default; with `any_term` at least one. Rank is PostgreSQL's
+    cover density, damped by length.
+    """
+    joined = "CAST(plainto_tsquery('english', :q) AS text)"
+    tsquery = (
+        f"CAST(replace({joined}, '&', '|') AS tsquery)" if any_term else f"CAST({joined} AS tsquery)"
+    )
+    conditions, values = filter_conditions(where)
+    rows = tx.execute(
+        text(
+            f"WITH q AS (SELECT {tsquery} AS terms)"
+            " SELECT k.id, ts_rank_cd(k.tsv, q.terms, 1) AS rank FROM q, chunk k"
+            f" JOIN document d ON d.id = k.document_id JOIN version v ON v.id = k.version_id"
+            f" AND {_VISIBLE} JOIN collection c ON c.id = k.collection_id"
+            f" WHERE k.tsv @@ q.terms AND {conditions} ORDER BY rank DESC, k.id LIMIT :k"
+        ),
+        values | {"q": query.replace("\0", " "), "k": k},
+    )
+    return [(row.id, float(row.rank)) for row in rows]
+
+
+def filter_conditions(where: Filter) -> tuple[str, dict[str, object]]:
+    """Given a filter, return an SQL condition over `d` (document) and `c` (collection)."""
+    parts, values = ["TRUE"], dict[str, object]()
+    if where.collections:
+        parts.append("c.name = ANY(:f_collections)")
+        values["f_collections"] = sorted(where.collections)
+    if where.tags:
+        parts.append("d.tags @> CAST(:f_tags AS jsonb)")
+        values["f_tags"] = json.dumps(dict(where.tags))
+    for number, (key, value) in enumerate(sorted(where.not_tags)):
+        parts.append(f"NOT d.tags @> CAST(:f_not_{number} AS jsonb)")
+        values[f"f_not_{number}"] = json.dumps({key: value})
+    return " AND ".join(parts), values
+
+
+def documents(
+    tx: Connection, where: Filter | None = None, *, limit: int = 1000, id_prefix: str = ""
+) -> list[DocumentRow]:
+    """Return documents that are not being removed, ordered by collection and URI."""
+    conditions, values = filter_conditions(where or Filter())
+    rows = tx.execute(
+        text(
+            "SELECT d.id, c.name AS collection, d.uri, d.tags, d.updated_at, v.title, v.state,"
+            " v.size, v.reason, v.hint, v.media_type, v.sha256, v.object_key,"
+            " g.pages, g.pages_with_text, g.characters, g.chunks, g.vectors"
+            " FROM document d JOIN collection c ON c.id = d.collection_id"
+            " LEFT JOIN LATERAL (SELECT * FROM version w WHERE w.document_id = d.id"
+            "   ORDER BY (w.id = d.version_id) IS TRUE DESC, w.created_at DESC LIMIT 1) v ON TRUE"
+            " LEFT JOIN coverage g ON g.version_id = v.id"
+            f" WHERE d.removing_since IS NULL AND {conditions}"
+            "   AND CAST(d.id AS text) LIKE :prefix ORDER BY c.name, d.uri LIMIT :n"
+        ),
+        values | {"n": limit, "prefix": f"{id_prefix}%"},
+    )
+    return [_document(row) for row in rows]
+
+
+def find_document(tx: Connection, name: str) -> DocumentRow:
+    """Given an id, a prefix of one (8 digits or more), or a URI, return the document.
+
+    Raise NotFound, or InvalidInput when several fit.
+    """
+    import re
+
+    if re.fullmatch(r"[0-9a-f-]{8,36}", name):
+        found = documents(tx, id_prefix=name, limit=2)
+    else:
+        ids = tx.scalars(
+            text("SELECT id FROM document WHERE uri = :u AND removing_since IS NULL LIMIT 2"),
+            {"u": name},
+        )
+        found = [row for i in ids.all() for row in documents(tx, id_prefix=str(i), limit=1)]
+    if not found:
+        raise NotFound(f"no such document: {name}", "See: janus docs list")
+    if len(found) > 1:
+        raise InvalidInput(f"several documents fit {name}", "Give the whole id.")
+    return found[0]
+
+
+def counts(tx: Connection) -> dict[str, int]:
+    """Return the number of visible documents, of chunks, and of bytes of originals."""
+    row = tx.execute(
+        text(
+            "SELECT (SELECT count(*) FROM document WHERE version_id IS NOT NULL"
+            "          AND removing_since IS NULL) AS documents,"
+            " (SELECT count(*) FROM chunk) AS chunks,"
+            " (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT ON (sha256) size FROM version"
+            "    ORDER BY sha256) AS contents) AS bytes"
+        )
+    ).one()
+    return {"documents": row.documents, "chunks": row.chunks, "bytes": int(row.bytes)}
+
+
+_INSERT_CHUNK = (
+    "INSERT INTO chunk (id, version_id, document_id, collection_id, ordinal, page,"
+    " start_offset, end_offset, locator, heading, text, embedded_hash)"
+    " VALUES (:id, :version_id, :document_id, :collection_id, :ordinal, :page,"
+    " :start, :end, :locator, :heading, :text, :embedded_hash)"
+)
+
+
+def _chunk_values(row: VersionRow, chunk: Chunk, embedded_hash: bytes) -> dict[str, object]:
+    return {
+        "id": chunk.id,
+        "version_id": row.id,
+        "document_id": row.document_id,
+        "collection_id": row.collection_id,
+        "ordinal": chunk.ordinal,
+        "page": chunk.page,
+        "start": chunk.start,
+        "end": chunk.end,
+        "locator": chunk.locator,
+        "heading": chunk.heading,
+        "text": chunk.text,
+        "embedded_hash": embedded_hash,
+    }
+
+
+def _passage(row: Row[Any]) -> Passage:
+    return Passage(
+        chunk_id=row.id,
+        document_id=row.document_id,
+        collection=row.collection,
+        title=row.title or "",
+        uri=row.uri,
+        object_key=row.object_key,
+        page=row.page,
+        locator=row.locator,
+        text=row.text,
+        tags=row.tags,
+    )
+
+
+def _document(row: Row[Any]) -> DocumentRow:
+    coverage = ("pages", "pages_with_text", "characters", "chunks", "vectors")
+    return DocumentRow(
+        id=row.id,
+        collection=row.collection,
+        uri=row.uri,
+        title=row.title or "",
+        state=row.state or "received",
+        tags=row.tags,
+        pages=row.pages or 0,
+        chunks=row.chunks or 0,
+        size=row.size or 0,
+        updated_at=row.updated_at,
+        reason=row.reason or "",
+        hint=row.hint or "",
+        media_type=row.media_type or "",
+        sha256=row.sha256 or "",
+        object_key=row.object_key or "",
+        coverage={name: int(getattr(row, name) or 0) for name in coverage},
+    )
