@@ -85,6 +85,7 @@ class Passage:
     page: int
     locator: str
     text: str
+    heading: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -541,6 +541,7 @@ def _passage(row: Row[Any]) -> Passage:
         page=row.page,
         locator=row.locator,
         text=row.text,
+        heading=row.heading,
         tags=row.tags,
     )
 
