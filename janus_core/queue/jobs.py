@@ -223,6 +223,22 @@ def release(database: Database, *, owner: str | None = None) -> int:
     return len(rows)
 
 
+def cancel_others(tx: Connection, document: uuid.UUID) -> None:
+    """End every open job of a document but its removal.
+
+    A worker that runs one learns it at its next `hold`; until then this waits.
+    """
+    tx.execute(
+        text(
+            "UPDATE job SET state = 'failed', owner = NULL, lease_until = NULL,"
+            " finished_at = now(), code = 'removed', reason = 'the document was removed'"
+            " WHERE document_id = :d AND kind <> 'remove'"
+            " AND state IN ('queued', 'running', 'suspect')"
+        ),
+        {"d": document},
+    )
+
+
 def next_suspect(database: Database) -> uuid.UUID | None:
     """Return a job that must be run alone, oldest first."""
     with database.transaction() as tx:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -116,6 +117,12 @@ class ObjectStore(Protocol):
 
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading. Raise NotFound, or Damaged for an impossible key."""
+
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """Give the object as a local file, read-only, for the length of the block.
+
+        Raise NotFound.
+        """
 
     def exists(self, key: str) -> bool:
         """Return whether the object is there."""

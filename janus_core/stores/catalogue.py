@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, text
 
 from janus_core.documents import Chunk, Filter, Page, Passage, version_id
 from janus_core.errors import InvalidInput, NotFound
+from janus_core.stores.base import ObjectStore
 
 _VISIBLE = "d.version_id = v.id AND d.removing_since IS NULL"
 
@@ -47,8 +48,14 @@ class VersionRow:
     object_key: str
     state: str
     title: str
+    media_type: str
+    parser: str
     extracted: bool
+    """Whether all pages are kept."""
     visible: bool
+    removing: bool
+    outdated: bool
+    """Whether the document has newer content that is ready or on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,9 @@ def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> Ver
     row = tx.execute(
         text(
             "SELECT v.*, d.collection_id, c.name AS collection, d.uri, d.tags,"
-            f" ({_VISIBLE}) AS visible"
+            f" ({_VISIBLE}) AS visible, d.removing_since IS NOT NULL AS removing,"
+            " EXISTS (SELECT 1 FROM version n WHERE n.document_id = v.document_id"
+            "   AND n.created_at > v.created_at AND n.state IN ('received', 'ready')) AS outdated"
             " FROM version v JOIN document d ON d.id = v.document_id"
             " JOIN collection c ON c.id = d.collection_id WHERE v.id = :v"
             + (" FOR UPDATE OF d" if lock else "")
@@ -196,8 +205,12 @@ def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> Ver
         object_key=row.object_key,
         state=row.state,
         title=row.title or "",
+        media_type=row.media_type or "",
+        parser=row.parser or "",
         extracted=row.extracted_at is not None,
         visible=bool(row.visible),
+        removing=row.removing,
+        outdated=row.outdated,
     )
 
 
@@ -230,22 +243,53 @@ def pages(tx: Connection, version_id: uuid.UUID) -> Iterator[Page]:
         yield Page(row.number, row.text, row.label)
 
 
-def forget_pages(tx: Connection, version_id: uuid.UUID) -> None:
-    """Drop kept pages, because another parser must read the file again."""
-    tx.execute(text("DELETE FROM page WHERE version_id = :v"), {"v": version_id})
-
-
-def mark_extracted(
-    tx: Connection, version_id: uuid.UUID, media_type: str, title: str, recipe: str
+def begin_extraction(
+    tx: Connection, version_id: uuid.UUID, media_type: str, title: str, parser: str
 ) -> None:
-    """Note that all pages of the version are kept, and by which parser and chunker."""
+    """Note what is being read, and by which parser; pages of another parser are dropped."""
     tx.execute(
         text(
-            "UPDATE version SET extracted_at = now(), media_type = :m, title = :t, recipe = :r"
+            "DELETE FROM page p USING version v WHERE p.version_id = :v AND v.id = :v"
+            " AND v.parser IS DISTINCT FROM :p"
+        ),
+        {"v": version_id, "p": parser},
+    )
+    tx.execute(
+        text(
+            "UPDATE version SET media_type = :m, title = :t, parser = :p, extracted_at = NULL"
             " WHERE id = :v"
         ),
-        {"v": version_id, "m": media_type, "t": title, "r": recipe},
+        {"v": version_id, "m": media_type, "t": title, "p": parser},
     )
+
+
+def mark_extracted(tx: Connection, version_id: uuid.UUID) -> None:
+    """Note that all pages of the version are kept."""
+    tx.execute(text("UPDATE version SET extracted_at = now() WHERE id = :v"), {"v": version_id})
+
+
+def borrow_pages(tx: Connection, row: VersionRow, parser: str) -> bool:
+    """Copy the pages of another version with the same content and parser, if there is one."""
+    twin = tx.execute(
+        text(
+            "SELECT id, media_type, title FROM version WHERE sha256 = :s AND id <> :v"
+            " AND parser = :p AND extracted_at IS NOT NULL LIMIT 1"
+        ),
+        {"s": row.sha256, "v": row.id, "p": parser},
+    ).first()
+    if twin is None:
+        return False
+    begin_extraction(tx, row.id, twin.media_type, twin.title, parser)
+    tx.execute(
+        text(
+            "INSERT INTO page (version_id, number, label, text)"
+            " SELECT :v, number, label, text FROM page WHERE version_id = :twin"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"v": row.id, "twin": twin.id},
+    )
+    mark_extracted(tx, row.id)
+    return True
 
 
 def equal_chunks(tx: Connection, hashes: Sequence[bytes]) -> dict[bytes, uuid.UUID]:
@@ -265,6 +309,7 @@ def publish_version(
     row: VersionRow,
     chunks: Iterable[tuple[Chunk, bytes]],
     coverage: Coverage,
+    recipe: str,
     embedder: str,
 ) -> uuid.UUID | None:
     """Make a version visible with its chunks; return the version it replaced, if any.
@@ -288,10 +333,10 @@ def publish_version(
     )
     tx.execute(
         text(
-            "UPDATE version SET state = 'ready', ready_at = now(), embedder = :e,"
+            "UPDATE version SET state = 'ready', ready_at = now(), recipe = :r, embedder = :e,"
             " reason = NULL, hint = NULL WHERE id = :v"
         ),
-        {"v": row.id, "e": embedder},
+        {"v": row.id, "r": recipe, "e": embedder},
     )
     tx.execute(
         text(
@@ -333,14 +378,10 @@ def fail_version(tx: Connection, version_id: uuid.UUID, reason: str, hint: str) 
     )
 
 
-def stale_versions(tx: Connection, document: uuid.UUID, keep: uuid.UUID) -> list[uuid.UUID]:
-    """Return the versions of a document that a newer content has made pointless."""
+def failed_versions(tx: Connection, document: uuid.UUID) -> list[uuid.UUID]:
+    """Return the versions of a document that failed."""
     rows = tx.execute(
-        text(
-            "SELECT id FROM version WHERE document_id = :d AND id <> :keep"
-            " AND state IN ('received', 'failed')"
-        ),
-        {"d": document, "keep": keep},
+        text("SELECT id FROM version WHERE document_id = :d AND state = 'failed'"), {"d": document}
     )
     return [row.id for row in rows]
 
@@ -381,13 +422,28 @@ def lock_content(tx: Connection, sha256: str) -> None:
     tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": sha256})
 
 
-def content_in_use(tx: Connection, sha256: str, *, besides: uuid.UUID) -> bool:
-    """Return whether a version other than `besides` has this content."""
-    found = tx.scalar(
-        text("SELECT 1 FROM version WHERE sha256 = :s AND id <> :v LIMIT 1"),
-        {"s": sha256, "v": besides},
+def delete_object_if_unshared(
+    tx: Connection, objects: ObjectStore, version_id: uuid.UUID, document: uuid.UUID | None = None
+) -> None:
+    """Delete the object of a version that is about to go, unless another version has it.
+
+    Where the whole `document` goes, its own versions do not count as others.
+    """
+    row = tx.execute(
+        text("SELECT sha256, object_key FROM version WHERE id = :v"), {"v": version_id}
+    ).first()
+    if row is None:
+        return
+    lock_content(tx, row.sha256)
+    shared = tx.scalar(
+        text(
+            "SELECT 1 FROM version WHERE sha256 = :s AND id <> :v"
+            " AND document_id IS DISTINCT FROM :d LIMIT 1"
+        ),
+        {"s": row.sha256, "v": version_id, "d": document},
     )
-    return found is not None
+    if shared is None:
+        objects.delete(row.object_key)
 
 
 def passages(tx: Connection, chunk_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Passage]:

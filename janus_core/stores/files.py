@@ -77,6 +77,13 @@ class FileObjects:
         except FileNotFoundError as error:
             raise NotFound(f"no such object: {key}", "Run: janus doctor") from error
 
+    @contextlib.contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """See ObjectStore."""
+        if not self.exists(key):
+            raise NotFound(f"no such object: {key}", "Run: janus doctor")
+        yield self._path(key)
+
     def exists(self, key: str) -> bool:
         """See ObjectStore."""
         return self._path(key).is_file()

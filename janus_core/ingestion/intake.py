@@ -1,0 +1,219 @@
+"""Taking files in: read once, kept as objects, promised in one transaction.
+
+When `take` has yielded a file as queued, it is in the object store, and its
+document row, journal entry and outbox row are committed: nothing can lose it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from janus_core.documents import document_id
+from janus_core.errors import InvalidInput, JanusError, UnreadableDocument
+from janus_core.failpoints import reach
+from janus_core.ingestion.extract.registry import sniff
+from janus_core.queue import jobs
+from janus_core.stores import catalogue, journal
+from janus_core.stores.base import ObjectStore, Staged
+from janus_core.stores.postgres import Database
+
+_LOOK_UP = 200
+_BLOCK = 1 << 20
+_READS = 3
+"""How often a file that changes while it is read is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one file."""
+
+    path: str
+    outcome: Literal["added", "replaced", "unchanged", "failed"]
+    job_id: uuid.UUID | None = None
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Takes files into one collection."""
+
+    database: Database
+    objects: ObjectStore
+    collection: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    max_bytes: int = 2 << 30
+    correlation_id: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    def take(self, paths: Iterable[Path]) -> Iterator[Taken]:
+        """Given files, take in those that are new or changed; yield each one's outcome.
+
+        A file that cannot be taken is yielded as failed with its reason, and the
+        rest goes on. Raise StoreUnavailable, NoSpace, … when no file could be taken.
+        """
+        with self.database.transaction() as tx:
+            collection = catalogue.ensure_collection(tx, self.collection)
+        batch: list[Path] = []
+        for path in paths:
+            batch.append(path)
+            if len(batch) == _LOOK_UP:
+                yield from self._take_batch(batch, collection)
+                batch = []
+        yield from self._take_batch(batch, collection)
+
+    def _take_batch(self, paths: list[Path], collection: int) -> Iterator[Taken]:
+        uris = {path: source_uri(path) for path in paths}
+        with self.database.transaction() as tx:
+            known = catalogue.known_sources(tx, self.collection, list(uris.values()))
+        for path, uri in uris.items():
+            shown = display_name(path)
+            try:
+                yield self._take_file(path, uri, shown, collection, known.get(uri))
+            except (UnreadableDocument, InvalidInput) as error:
+                yield Taken(shown, "failed", None, error.message, error.hint)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                yield Taken(shown, "failed", None, *_why(error))
+
+    def _take_file(
+        self,
+        path: Path,
+        uri: str,
+        shown: str,
+        collection: int,
+        known: catalogue.Known | None,
+    ) -> Taken:
+        with _open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise UnreadableDocument("the file is empty")
+            if size > self.max_bytes:
+                raise UnreadableDocument(
+                    f"the file has {size >> 20} MiB, {self.max_bytes >> 20} are allowed",
+                    "Raise ingest.max_file_mb.",
+                )
+            if known and known.sha256 and not known.failed and _same_tags(known, self.tags):
+                if hashlib.file_digest(file, "sha256").hexdigest() == known.sha256:
+                    return Taken(shown, "unchanged")
+                file.seek(0)
+            sniff(file, path.name)  # refuses what no extractor reads, before it is stored
+            staged = self._stage_consistently(file)
+        try:
+            job_id = self._promise(uri, collection, staged)
+        except JanusError:
+            self.objects.discard(staged)
+            raise
+        return Taken(shown, "replaced" if known else "added", job_id)
+
+    def _stage_consistently(self, file: BinaryIO) -> Staged:
+        """Stage a file as it was at one moment, as far as its times tell."""
+        for _ in range(_READS):
+            file.seek(0)
+            before = _fingerprint(file)
+            staged = self.objects.stage(file)
+            if _fingerprint(file) == before and staged.size == before[0]:
+                return staged
+            self.objects.discard(staged)
+        raise UnreadableDocument(
+            "the file changes while it is being read", "Ingest it again when it is written."
+        )
+
+    def _promise(self, uri: str, collection: int, staged: Staged) -> uuid.UUID:
+        document = document_id(self.collection, uri)
+        with self.database.transaction() as tx:
+            catalogue.lock_content(tx, staged.sha256)
+            reach("intake.put.before")
+            key = self.objects.put(staged)
+            reach("intake.put.after")
+            catalogue.upsert_document(tx, document, collection, uri, self.tags)
+            version = catalogue.insert_version(tx, document, staged.sha256, staged.size, key)
+            job = jobs.enqueue(tx, "ingest", document, version, self.correlation_id)
+            journal.append(
+                tx,
+                "document.received",
+                self.correlation_id,
+                document=document,
+                version=version,
+                sha256=staged.sha256,
+                size=staged.size,
+                job=job,
+            )
+            reach("intake.commit.before")
+        reach("intake.commit.after")
+        return job
+
+
+def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Given files and folders, yield absolute paths of files, each once, in a stable order.
+
+    Folders are walked without following links to folders (so loops end) and
+    without hidden entries; a path that is named is taken whatever it is called.
+    Raise InvalidInput for a named path that does not exist.
+    """
+    seen: set[Path] = set()
+    for named in paths:
+        path = Path(os.path.abspath(named))  # not resolved: the name people gave is the source
+        if not os.path.lexists(path):
+            raise InvalidInput(f"no such file or folder: {display_name(path)}")
+        for found in _walk(path) if path.is_dir() else [path]:
+            if found not in seen:
+                seen.add(found)
+                yield found
+
+
+def source_uri(path: Path) -> str:
+    """Given an absolute path, return the URI that names it for ever."""
+    return path.as_uri()
+
+
+def display_name(path: Path) -> str:
+    """Given a path, return it without bytes that could disturb a terminal."""
+    return "".join(c if c.isprintable() else "�" for c in os.fsencode(path).decode("utf-8", "replace"))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    # os.walk keeps one folder's names in memory, not the tree's.
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raise UnreadableDocument for pipes, devices, folders."""
+    # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UnreadableDocument("not a regular file", "Only files can be ingested.")
+    return os.fdopen(handle, "rb")
+
+
+def _fingerprint(file: BinaryIO) -> tuple[int, int, int]:
+    now = os.fstat(file.fileno())
+    return now.st_size, now.st_mtime_ns, now.st_ctime_ns
+
+
+def _same_tags(known: catalogue.Known, tags: Mapping[str, str]) -> bool:
+    return all(known.tags.get(key) == value for key, value in tags.items())
+
+
+def _why(error: OSError) -> tuple[str, str]:
+    reasons = {
+        errno.ENOENT: ("the file vanished", ""),
+        errno.EACCES: ("not allowed to read it", "Check its permissions."),
+        errno.ELOOP: ("its symbolic links go in a circle", ""),
+        errno.ENXIO: ("not a regular file", "Only files can be ingested."),
+        errno.EIO: ("the disk cannot read it", "Check the disk: dmesg, smartctl."),
+    }
+    return reasons.get(error.errno or 0, (error.strerror or str(error), ""))

@@ -1,0 +1,243 @@
+"""From a promised version to a visible one: extract, chunk, embed, publish.
+
+Every step keeps what it made, so that a job that was killed goes on where it
+stopped. Each transaction first holds the job's row: a worker that was given up,
+or whose document was removed, can change nothing any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from janus_core.documents import Chunk, Page
+from janus_core.errors import UnreadableDocument
+from janus_core.events import Progress
+from janus_core.failpoints import reach
+from janus_core.ingestion.chunk import CHUNKER_VERSION, chunk
+from janus_core.ingestion.extract.registry import FORMATS, sniff
+from janus_core.ingestion.services import Services
+from janus_core.queue import jobs
+from janus_core.queue.jobs import Job
+from janus_core.stores import catalogue, journal
+from janus_core.stores.base import Point
+from janus_core.stores.catalogue import Coverage, VersionRow
+
+PAGE_BATCH = 50
+VECTOR_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Embeddable:
+    """A chunk with what is embedded for it: its text in the context of title and heading."""
+
+    chunk: Chunk
+    text: str
+    hash: bytes
+
+
+def ingest_version(services: Services, job: Job) -> None:
+    """Make the job's version visible, or find that it no longer matters.
+
+    Raise UnreadableDocument (permanent), Locked when the job was taken away, and
+    whatever the stores raise (worth another attempt).
+    """
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        row = catalogue.version(tx, job.version_id)
+        if row is None or row.removing or row.visible:
+            jobs.finish(tx, job)
+            return
+        if row.outdated:
+            _give_way(tx, job, row.id)
+            return
+    _extract(services, job, row)
+    _chunk_and_publish(services, job)
+
+
+def _extract(services: Services, job: Job, row: VersionRow) -> None:
+    """Keep the pages of the version, starting after those that are kept already."""
+    with services.objects.local(row.object_key) as path:
+        name = row.uri.rsplit("/", 1)[-1]
+        with path.open("rb") as file:
+            parser = sniff(file, name).parser
+        with services.database.transaction() as tx:
+            jobs.hold(tx, job)
+            if row.extracted and row.parser == parser:
+                return
+            if catalogue.borrow_pages(tx, row, parser):
+                return
+            start = catalogue.last_page(tx, row.id) + 1 if row.parser == parser else 1
+        with services.extractor.extract(path, name, start_page=start) as document:
+            with services.database.transaction() as tx:
+                jobs.hold(tx, job)
+                catalogue.begin_extraction(
+                    tx, row.id, document.media_type, document.title, document.parser
+                )
+            batch: list[Page] = []
+            for page in document:
+                batch.append(page)
+                if len(batch) == PAGE_BATCH:
+                    _keep(services, job, row, batch, document.total_pages)
+                    batch = []
+            _keep(services, job, row, batch, document.total_pages)
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        catalogue.mark_extracted(tx, row.id)
+        reach("ingest.extracted.before")
+    reach("ingest.extracted.after")
+
+
+def _keep(services: Services, job: Job, row: VersionRow, pages: Sequence[Page], total: int) -> None:
+    if not pages:
+        return
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        catalogue.add_pages(tx, row.id, pages)
+        jobs.made_progress(tx, job)
+        reach("ingest.pages.before")
+    reach("ingest.pages.after")
+    _tell(services, job, row, "extract", pages[-1].number, total, "pages")
+
+
+def _chunk_and_publish(services: Services, job: Job) -> None:
+    with services.database.transaction() as tx:
+        row = catalogue.version(tx, job.version_id)
+        if row is None:
+            return
+        kept = list(catalogue.pages(tx, row.id))
+    recipe = f"{row.parser}+{CHUNKER_VERSION}"
+    marks_headings = any(f.marks_headings for f in FORMATS if f.media_type == row.media_type)
+    embeddables = [
+        _in_context(piece, row.title)
+        for piece in chunk(row.id, kept, recipe=recipe, marks_headings=marks_headings)
+    ]
+    if not embeddables:
+        raise UnreadableDocument("there is no text in it")
+    services.vectors.ensure_index(services.embedder.name, services.embedder.dim)
+    for start in range(0, len(embeddables), VECTOR_BATCH):
+        _embed(services, job, row, embeddables[start : start + VECTOR_BATCH])
+        done = min(start + VECTOR_BATCH, len(embeddables))
+        _tell(services, job, row, "embed", done, len(embeddables), "chunks")
+    coverage = Coverage(
+        pages=len(kept),
+        pages_with_text=sum(1 for page in kept if page.text.strip()),
+        characters=sum(len(page.text) for page in kept),
+        chunks=len(embeddables),
+        vectors=len(embeddables),
+    )
+    _publish(services, job, embeddables, coverage, recipe)
+
+
+def _in_context(piece: Chunk, title: str) -> _Embeddable:
+    context = "\n".join(part for part in (title, piece.heading) if part)[:200]
+    text = f"{context}\n{piece.text}" if context else piece.text
+    return _Embeddable(piece, text, hashlib.sha256(text.encode()).digest())
+
+
+def _embed(
+    services: Services, job: Job, row: VersionRow, embeddables: Sequence[_Embeddable]
+) -> None:
+    """Store the vectors of some chunks; embed only texts that have no vector anywhere yet."""
+    index = services.embedder.name
+    own = services.vectors.fetch(index, [e.chunk.id for e in embeddables])
+    missing = [e for e in embeddables if e.chunk.id not in own]
+    if not missing:
+        return
+    with services.database.transaction() as tx:
+        twins = catalogue.equal_chunks(tx, [e.hash for e in missing])
+    shared = services.vectors.fetch(index, list(twins.values())) if twins else {}
+    vectors = {e.hash: shared[twins[e.hash]] for e in missing if twins.get(e.hash) in shared}
+    fresh = {e.hash: e.text for e in missing if e.hash not in vectors}
+    embedded = services.embedder.embed_passages(list(fresh.values()))
+    vectors.update(zip(fresh, embedded, strict=True))
+    points = [
+        Point(
+            chunk_id=e.chunk.id,
+            vector=vectors[e.hash],
+            collection=row.collection,
+            document_id=row.document_id,
+            version_id=row.id,
+            object_key=row.object_key,
+            tags=row.tags,
+        )
+        for e in missing
+    ]
+    with services.database.transaction() as tx:
+        # Held while the vectors are written, so that a removal never misses some.
+        jobs.hold(tx, job)
+        reach("ingest.vectors.before")
+        services.vectors.upsert(index, points)
+        jobs.made_progress(tx, job)
+        reach("ingest.vectors.after")
+
+
+def _publish(
+    services: Services,
+    job: Job,
+    embeddables: Sequence[_Embeddable],
+    coverage: Coverage,
+    recipe: str,
+) -> None:
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        row = catalogue.version(tx, job.version_id, lock=True)
+        if row is None:
+            return
+        if row.outdated:
+            _give_way(tx, job, row.id)
+            return
+        old = catalogue.publish_version(
+            tx,
+            row,
+            ((e.chunk, e.hash) for e in embeddables),
+            coverage,
+            recipe,
+            services.embedder.name,
+        )
+        for other in catalogue.failed_versions(tx, row.document_id):
+            catalogue.supersede(tx, other)
+            jobs.enqueue(tx, "clean", row.document_id, other, job.correlation_id)
+        if old is not None:
+            jobs.enqueue(tx, "clean", row.document_id, old, job.correlation_id)
+        journal.append(
+            tx,
+            "document.ready",
+            job.correlation_id,
+            document=row.document_id,
+            version=row.id,
+            replaced=old,
+            pages=coverage.pages,
+            chunks=coverage.chunks,
+        )
+        jobs.finish(tx, job)
+        reach("ingest.publish.before")
+    reach("ingest.publish.after")
+
+
+def _give_way(tx: Connection, job: Job, version: uuid.UUID) -> None:
+    """Leave the field to newer content of the same document."""
+    catalogue.supersede(tx, version)
+    jobs.enqueue(tx, "clean", job.document_id, version, job.correlation_id)
+    jobs.finish(tx, job)
+
+
+def _tell(
+    services: Services, job: Job, row: VersionRow, stage: str, done: int, total: int, unit: str
+) -> None:
+    services.sink(
+        Progress(
+            correlation_id=str(job.correlation_id),
+            job_id=str(job.id),
+            document_id=str(row.document_id),
+            uri=row.uri,
+            stage=stage,
+            done=done,
+            total=total,
+            unit=unit,
+        )
+    )

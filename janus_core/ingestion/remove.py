@@ -1,0 +1,81 @@
+"""Taking documents and old versions out again, without a trace in any store.
+
+Hidden first, then the derived data, then the object if nobody shares it, then
+the rows. Killed anywhere, the job runs again and comes to the same end.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from janus_core.failpoints import reach
+from janus_core.ingestion.services import Services
+from janus_core.queue import jobs
+from janus_core.queue.jobs import Job
+from janus_core.stores import catalogue, journal
+from janus_core.stores.postgres import Database
+
+
+def request_removal(database: Database, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
+    """Hide a document at once and queue its removal; return False if it is gone already."""
+    with database.transaction() as tx:
+        if not catalogue.hide_document(tx, document):
+            return False
+        jobs.cancel_others(tx, document)
+        versions = catalogue.versions_of(tx, document)
+        jobs.enqueue(tx, "remove", document, versions[0], correlation_id)
+        journal.append(tx, "document.removal_requested", correlation_id, document=document)
+        reach("remove.hide.before")
+    reach("remove.hide.after")
+    return True
+
+
+def remove_document(services: Services, job: Job) -> None:
+    """Do what `request_removal` promised."""
+    with services.database.transaction() as tx:
+        versions = catalogue.versions_of(tx, job.document_id)
+        rows = [catalogue.version(tx, version) for version in versions]
+    for row in rows:
+        if row is not None:
+            _forget_vectors(services, row, "remove")
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        for version in versions:
+            reach("remove.object.before")
+            catalogue.delete_object_if_unshared(tx, services.objects, version, job.document_id)
+            reach("remove.object.after")
+        journal.append(
+            tx,
+            "document.removed",
+            job.correlation_id,
+            document=job.document_id,
+            versions=[str(version) for version in versions],
+        )
+        catalogue.delete_document(tx, job.document_id)
+        reach("remove.commit.before")
+    reach("remove.commit.after")
+
+
+def clean_version(services: Services, job: Job) -> None:
+    """Take out a version that a newer one replaced, unless it has come back since."""
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        # The document's row is locked from here on: the version cannot come back meanwhile.
+        row = catalogue.version(tx, job.version_id, lock=True)
+        if row is None or row.state != "superseded":
+            jobs.finish(tx, job)
+            return
+        _forget_vectors(services, row, "clean")
+        catalogue.delete_object_if_unshared(tx, services.objects, row.id)
+        journal.append(
+            tx, "version.removed", job.correlation_id, document=row.document_id, version=row.id
+        )
+        catalogue.delete_version(tx, row.id)
+        reach("clean.commit.before")
+    reach("clean.commit.after")
+
+
+def _forget_vectors(services: Services, row: catalogue.VersionRow, step: str) -> None:
+    reach(f"{step}.vectors.before")
+    services.vectors.delete_version(services.embedder.name, row.collection, row.id)
+    reach(f"{step}.vectors.after")
