@@ -1,0 +1,34 @@
+"""Word lists of `lexicon.toml`, read once."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+
+@lru_cache(maxsize=1)
+def _lexicon() -> dict[str, Any]:
+    return tomllib.loads((resources.files(__package__) / "lexicon.toml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=64)
+def word_set(name: str) -> frozenset[str]:
+    """Given the name of a list, return its words."""
+    return frozenset(str(_lexicon()[name]).split())
+
+
+@lru_cache(maxsize=8)
+def word_groups(name: str) -> tuple[tuple[str, ...], ...]:
+    """Given the name of a list of groups, return the words of each group."""
+    return tuple(tuple(line.split()) for line in str(_lexicon()[name]).splitlines() if line)
+
+
+@lru_cache(maxsize=1)
+def quantities() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """Return for each quantity the words that ask for it and the units that answer."""
+    return tuple(
+        (frozenset(entry["asked"].split()), frozenset(entry["units"].split()))
+        for entry in _lexicon()["quantities"].values()
+    )

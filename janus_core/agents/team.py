@@ -1,0 +1,255 @@
+"""The only file that knows the order: plan, research, write, verify, again for what is open."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+
+from janus_core.agents.candidates import Candidate
+from janus_core.agents.plan import parts_of, plan
+from janus_core.agents.reading import LEAST_CLOSE, Reading, Scored, read
+from janus_core.agents.research import Search, merge, research
+from janus_core.agents.verify import Support, verify
+from janus_core.agents.write import NOT_STATED, Writing, prompt
+from janus_core.answers import (
+    Answer,
+    AnswerKind,
+    AnswerSentence,
+    Citation,
+    Evidence,
+    Plan,
+    Question,
+    Step,
+)
+from janus_core.errors import ModelUnavailable
+from janus_core.events import CitationMade, Sentence, Sink, StepEnded, StepStarted, Tokens, Trouble
+from janus_core.llm.base import ChatModel, Embedder
+
+MOST_SENTENCES = 4
+NOTHING = "The documents do not state this."
+NOT_DIRECTLY = "The documents do not state this directly."
+
+
+async def answer(
+    question: Question,
+    *,
+    search: Search,
+    embedder: Embedder,
+    model: ChatModel | None,
+    sink: Sink,
+    max_rounds: int = 2,
+    strict: bool = True,
+) -> Answer:
+    """Given a question, return its answer; each sentence goes to `sink` as soon as it is verified.
+
+    Without a model, or with one that fails, the answer is made of quotes. With
+    `strict` (for weak models) no word may come from outside the cited sentence
+    and the question. Raise StoreUnavailable when the search fails and
+    ModelUnavailable when the embedder does. Cancelling leaves nothing behind.
+    """
+    run = _Run(question, sink)
+    with run.step("planner") as step:
+        chosen = plan(question)
+        step.summary = f"{len(parts_of(chosen))} part(s)"
+    open_parts = list(parts_of(chosen))
+    evidence = Evidence(hits=())
+    closest: Scored | None = None
+    for turn in range(max_rounds):
+        asking = chosen if turn == 0 else _again(chosen, open_parts, run)
+        with run.step("researcher") as step:
+            found = await asyncio.to_thread(research, asking, search)
+            if turn and _ids(found) <= _ids(evidence):
+                step.summary = "nothing new"
+                break
+            evidence = merge([found.hits, evidence.hits], chosen.passages) if turn else found
+            reading = await asyncio.to_thread(
+                read,
+                evidence,
+                " ".join(open_parts) if turn else chosen.queries[0],
+                open_parts,
+                embedder,
+            )
+            step.summary = f"{len(evidence.hits)} passages, {len(reading.chosen)} sentences"
+        if turn == 0 or closest is None:
+            closest = _closest(reading)
+        done: set[int] = set()
+        if model is not None and (not strict or any(part.best for part in reading.parts)):
+            done = await _write(run, reading, embedder, model, strict=strict)
+        for place, part in enumerate(reading.parts):
+            if place not in done and part.best is not None:
+                run.quote(part.best)
+                done.add(place)
+        open_parts = [part for place, part in enumerate(open_parts) if place not in done]
+        if not open_parts:
+            break
+    run.conclude(open_parts, closest, all_parts=len(parts_of(chosen)))
+    return run.answer(model.name if model is not None else "")
+
+
+async def _write(
+    run: _Run, reading: Reading, embedder: Embedder, model: ChatModel, *, strict: bool
+) -> set[int]:
+    """Let the model write, say what holds, and return which parts it answered."""
+    done: set[int] = set()
+    drafted = held = 0
+    try:
+        with run.step("writer") as step:
+            writing = Writing(
+                prompt(reading), model, on_tokens=lambda count: run.sink(Tokens(count=count))
+            )
+            async with aclosing(writing.sentences()) as sentences:
+                async for sentence in sentences:
+                    if NOT_STATED.search(sentence):
+                        break
+                    drafted += 1
+                    verdict = await asyncio.to_thread(
+                        verify, sentence, reading, embedder, strict=strict
+                    )
+                    useful = isinstance(verdict, Support) and (
+                        verdict.answered or done or not strict
+                    )
+                    if isinstance(verdict, Support) and useful:
+                        held += 1
+                        done |= verdict.answered
+                        run.say(verdict.text, verdict.sources, kind="answer")
+                    else:
+                        run.dropped += 1
+                    if held >= MOST_SENTENCES or (not useful and len(done) == len(reading.parts)):
+                        break
+            step.summary = f"{drafted} sentence(s), {held} held"
+            run.prompt_tokens += writing.prompt_tokens
+            run.completion_tokens += writing.completion_tokens
+    except ModelUnavailable as error:
+        run.sink(Trouble(code=error.code, message=error.message, hint=error.hint))
+    if held and not strict and not done:
+        done = set(range(len(reading.parts)))
+    return done
+
+
+def _again(chosen: Plan, open_parts: Sequence[str], run: _Run) -> Plan:
+    """The plan of another round: what is still open, with the names found so far."""
+    names = " ".join(dict.fromkeys(name for s in run.sources for name in sorted(s.names)))
+    queries = tuple(f"{part} {names}".strip() for part in open_parts)
+    return chosen.model_copy(update={"queries": queries})
+
+
+def _ids(evidence: Evidence) -> set[str]:
+    return {str(hit.passage.chunk_id) for hit in evidence.hits}
+
+
+def _closest(reading: Reading) -> Scored | None:
+    ranked = [part.ranked[0] for part in reading.parts if part.ranked]
+    best = max(ranked, key=lambda scored: scored.score, default=None)
+    return best if best is not None and best.score >= LEAST_CLOSE else None
+
+
+@dataclass
+class _Step:
+    summary: str = ""
+
+
+@dataclass
+class _Run:
+    """What one answer has gathered so far."""
+
+    question: Question
+    sink: Sink
+    began: float = field(default_factory=time.monotonic)
+    said: list[AnswerSentence] = field(default_factory=list)
+    citations: list[Citation] = field(default_factory=list)
+    sources: list[Candidate] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    kind: AnswerKind = "not_stated"
+    dropped: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @contextmanager
+    def step(self, agent: str) -> Iterator[_Step]:
+        self.sink(StepStarted(agent=agent))
+        began, step, failed = time.monotonic(), _Step(), True
+        try:
+            yield step
+            failed = False
+        finally:
+            took = round((time.monotonic() - began) * 1000)
+            self.steps.append(Step(agent=agent, summary=step.summary, took_ms=took))
+            self.sink(StepEnded(agent=agent, summary=step.summary, took_ms=took, failed=failed))
+
+    def say(self, text: str, sources: Sequence[Candidate], kind: AnswerKind) -> None:
+        numbers = tuple(dict.fromkeys(self._cite(source) for source in sources))
+        if any(said.text == text for said in self.said):
+            return
+        self.said.append(AnswerSentence(text=text, citations=numbers))
+        self.sources.extend(sources)
+        if self.kind != "answer":
+            self.kind = kind
+        self.sink(Sentence(text=text, citations=numbers))
+
+    def quote(self, best: Scored) -> None:
+        self.say(best.candidate.text, (best.candidate,), kind="quote")
+
+    def conclude(self, open_parts: Sequence[str], closest: Scored | None, all_parts: int) -> None:
+        """Say what was not found."""
+        if not open_parts:
+            return
+        if len(open_parts) < all_parts:
+            for part in open_parts:
+                self._remark(f"The documents do not state directly: {part}")
+        elif closest is None:
+            self._remark(NOTHING)
+        else:
+            self._remark(NOT_DIRECTLY)
+            source = closest.candidate
+            text = f"Closest passage: “{source.text}”"
+            number = self._cite(source)
+            self.said.append(AnswerSentence(text=text, citations=(number,)))
+            self.sink(Sentence(text=text, citations=(number,)))
+
+    def answer(self, model: str) -> Answer:
+        return Answer(
+            question=self.question.text,
+            kind=self.kind,
+            sentences=tuple(self.said),
+            citations=tuple(self.citations),
+            steps=tuple(self.steps),
+            dropped=self.dropped,
+            model=model,
+            tokens={"prompt": self.prompt_tokens, "completion": self.completion_tokens},
+            took_ms=round((time.monotonic() - self.began) * 1000),
+        )
+
+    def _remark(self, text: str) -> None:
+        self.said.append(AnswerSentence(text=text))
+        self.sink(Sentence(text=text))
+
+    def _cite(self, source: Candidate) -> int:
+        passage = source.passage
+        for known in self.citations:
+            if known.chunk_id == str(passage.chunk_id) and known.quote == source.quote:
+                return known.n
+        citation = Citation(
+            n=len(self.citations) + 1,
+            document_id=str(passage.document_id),
+            title=passage.title,
+            uri=passage.uri,
+            page=passage.page,
+            locator=passage.locator,
+            quote=source.quote,
+            chunk_id=str(passage.chunk_id),
+        )
+        self.citations.append(citation)
+        self.sink(
+            CitationMade(
+                n=citation.n,
+                title=citation.title,
+                uri=citation.uri,
+                page=citation.page,
+                locator=citation.locator,
+                quote=citation.quote,
+            )
+        )
+        return citation.n
