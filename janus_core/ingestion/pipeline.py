@@ -49,7 +49,12 @@ def ingest_version(services: Services, job: Job) -> None:
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
         row = catalogue.version(tx, job.version_id)
-        if row is None or row.removing or row.visible:
+        if row is None or row.removing:
+            jobs.finish(tx, job)
+            return
+        if row.visible:  # content that came back; its tags may be new
+            index = services.embedder.name
+            services.vectors.set_tags(index, row.collection, row.document_id, row.tags)
             jobs.finish(tx, job)
             return
         if row.outdated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from janus_core.events import Sink
-from janus_core.ingestion.extract.child import Extractor
+from janus_core.ingestion.extract.extractor import Extractor
 from janus_core.llm.base import Embedder
 from janus_core.stores.base import ObjectStore, VectorStore
 from janus_core.stores.postgres import Database

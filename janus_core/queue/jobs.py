@@ -24,6 +24,8 @@ LEASE_S = 20
 """A worker that has not renewed its lease for so long is taken for dead."""
 
 _BACKOFF_S = (1, 5, 30, 120, 600)
+_WAIT_S = 5
+"""Pause before a job is tried again that failed because a store was down or full."""
 CHANNEL = "janus_outbox"
 
 Kind = Literal["ingest", "clean", "remove"]
@@ -176,14 +178,22 @@ def finish(tx: Connection, job: Job) -> None:
     )
 
 
-def fail(tx: Connection, job: Job, error: JanusError, *, permanent: bool) -> bool:
-    """Record a failed attempt; return True when the job will be tried again."""
-    again = not permanent and job.attempts < MAX_ATTEMPTS
-    delay = _BACKOFF_S[min(job.attempts, len(_BACKOFF_S)) - 1] if again else 0
+def fail(
+    tx: Connection, job: Job, error: JanusError, *, permanent: bool, counts: bool = True
+) -> bool:
+    """Record a failed attempt; return True when the job will be tried again.
+
+    With `counts` off the attempt is not held against the job: it waits until
+    its surroundings are well again, however long that takes.
+    """
+    again = not permanent and (job.attempts < MAX_ATTEMPTS or not counts)
+    delay = 0
+    if again:
+        delay = _BACKOFF_S[min(job.attempts, len(_BACKOFF_S)) - 1] if counts else _WAIT_S
     tx.execute(
         text(
             "UPDATE job SET state = :state, code = :code, reason = :reason, hint = :hint,"
-            " owner = NULL, lease_until = NULL,"
+            " owner = NULL, lease_until = NULL, attempts = attempts - :uncounted,"
             " not_before = now() + make_interval(secs => :delay),"
             " finished_at = CASE WHEN :again THEN NULL ELSE now() END WHERE id = :id"
         ),
@@ -195,6 +205,7 @@ def fail(tx: Connection, job: Job, error: JanusError, *, permanent: bool) -> boo
             "hint": error.hint,
             "delay": delay,
             "again": again,
+            "uncounted": 0 if counts else 1,
         },
     )
     if again:

@@ -168,9 +168,11 @@ def insert_version(
         text(
             "INSERT INTO version (id, document_id, sha256, size, object_key)"
             " VALUES (:id, :d, :sha, :size, :key)"
-            " ON CONFLICT (id) DO UPDATE SET state = 'received', reason = NULL, hint = NULL,"
-            "   created_at = now()"
-            " WHERE version.state IN ('failed', 'superseded')"
+            # Content that comes back is the newest again, whatever came in between.
+            " ON CONFLICT (id) DO UPDATE SET created_at = clock_timestamp(),"
+            "   reason = NULL, hint = NULL, state = CASE"
+            "     WHEN version.state IN ('failed', 'superseded') THEN 'received'"
+            "     ELSE version.state END"
         ),
         {"id": version, "d": document, "sha": sha256, "size": size, "key": object_key},
     )

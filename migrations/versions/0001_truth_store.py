@@ -47,7 +47,7 @@ CREATE TABLE version (
     embedder     text,
     reason       text,
     hint         text,
-    created_at   timestamptz NOT NULL DEFAULT now(),
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     ready_at     timestamptz
 );
 CREATE INDEX version_document ON version (document_id);

@@ -1,0 +1,114 @@
+"""The Dramatiq actors: thin, found by name. A message says which job to look at."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+
+from janus_core.errors import (
+    Damaged,
+    InvalidInput,
+    JanusError,
+    Locked,
+    ModelUnavailable,
+    NoSpace,
+    StoreUnavailable,
+    TransientFailure,
+    UnreadableDocument,
+)
+from janus_core.events import JobState
+from janus_core.failpoints import reach
+from janus_core.ingestion.pipeline import ingest_version
+from janus_core.ingestion.remove import clean_version, remove_document
+from janus_core.ingestion.services import Services
+from janus_core.queue import jobs
+from janus_core.queue.broker import QUEUE, Broker
+from janus_core.queue.jobs import Job
+from janus_core.stores import catalogue
+
+log = logging.getLogger(__name__)
+
+_HANDLERS: dict[str, Callable[[Services, Job], None]] = {
+    "ingest": ingest_version,
+    "clean": clean_version,
+    "remove": remove_document,
+}
+_PERMANENT = (UnreadableDocument, InvalidInput, Damaged)
+_NOT_ITS_FAULT = (StoreUnavailable, ModelUnavailable, NoSpace)
+"""Failures of the surroundings: they do not count against a document."""
+
+
+def declare(broker: Broker, run: Callable[[uuid.UUID], None]) -> None:
+    """Declare every actor on the broker; each hands its job's id to `run`."""
+    import dramatiq
+
+    for name in jobs.ACTORS.values():
+        dramatiq.Actor(
+            lambda job_id: run(uuid.UUID(job_id)),
+            broker=broker.dramatiq,
+            actor_name=name,
+            queue_name=QUEUE,
+            priority=0,
+            options={},
+        )
+
+
+def run_job(services: Services, job_id: uuid.UUID, owner: str, *, alone: bool = False) -> None:
+    """Claim a job, do it, and record what became of it. Raise only when that cannot be recorded."""
+    reach("job.claim.before")
+    job = jobs.claim(services.database, job_id, owner, alone=alone)
+    reach("job.claim.after")
+    if job is None:
+        return
+    try:
+        _tell(services, job, "running")
+        _HANDLERS[job.kind](services, job)
+    except Locked as lost:
+        log.info("job %s: %s", job.id, lost.message)
+        return
+    except JanusError as error:
+        _record_failure(services, job, error)
+        return
+    except Exception as error:
+        log.exception("job %s failed unexpectedly", job.id)
+        unexpected = TransientFailure(
+            f"unexpected error: {type(error).__name__}", f"See: janus logs worker (job {job.id})"
+        )
+        _record_failure(services, job, unexpected)
+        return
+    _tell(services, job, "done")
+
+
+def _record_failure(services: Services, job: Job, error: JanusError) -> None:
+    log.warning("job %s: %s", job.id, error.message, exc_info=error.__cause__)
+    with services.database.transaction() as tx:
+        try:
+            jobs.hold(tx, job)
+        except Locked:
+            return
+        again = jobs.fail(
+            tx,
+            job,
+            error,
+            permanent=isinstance(error, _PERMANENT),
+            counts=not isinstance(error, _NOT_ITS_FAULT),
+        )
+        if not again and job.kind == "ingest":
+            catalogue.fail_version(tx, job.version_id, error.message, error.hint)
+    _tell(services, job, "queued" if again else "failed", error)
+
+
+def _tell(services: Services, job: Job, state: str, error: JanusError | None = None) -> None:
+    services.sink(
+        JobState.model_validate(
+            {
+                "correlation_id": str(job.correlation_id),
+                "job_id": str(job.id),
+                "document_id": str(job.document_id),
+                "state": state,
+                "reason": error.message if error else "",
+                "hint": error.hint if error else "",
+            }
+        )
+    )
