@@ -416,13 +416,15 @@ def ensure_private_folder(path: Path, user: ServiceUser | None) -> None:
     with file_errors("cannot make a folder"):
         for parent in reversed(path.parents):
             if not parent.exists():
-                parent.mkdir(exist_ok=True)
-                parent.chmod(0o711 if user else 0o700)
-        path.mkdir(mode=0o700, exist_ok=True)
+                _make_folder(parent, 0o711 if user else 0o700, None)
+        if not path.exists():
+            _make_folder(path, 0o700, user)
         fd = os.open(path.resolve(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            # Asked first: another starter gives the folder away before it fills it.
+            empty = not any(path.iterdir())
             found = os.fstat(fd)
-            if user and found.st_uid == 0 and not any(path.iterdir()):
+            if user and found.st_uid == 0 and empty:
                 os.fchown(fd, user.uid, user.gid)
             elif found.st_uid != owner:
                 wanted = user.name if user else owner
@@ -435,6 +437,21 @@ def ensure_private_folder(path: Path, user: ServiceUser | None) -> None:
         finally:
             os.close(fd)
     ensure_enterable(path, user)
+
+
+def _make_folder(path: Path, mode: int, user: ServiceUser | None) -> None:
+    # It appears with its owner and mode at once, so that no other starter
+    # meets a folder that it may not enter yet.
+    made = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    if user:
+        os.chown(made, user.uid, user.gid, follow_symlinks=False)
+    made.chmod(mode)
+    try:
+        made.rename(path)
+    except OSError:
+        made.rmdir()
+        if not path.is_dir():
+            raise
 
 
 def ensure_enterable(path: Path, user: ServiceUser | None) -> None:
