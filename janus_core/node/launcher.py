@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from janus_core.errors import BadConfiguration, JanusError, NoSpace, StoreUnavailable
+from janus_core.errors import BadConfiguration, JanusError, Locked, NoSpace, StoreUnavailable
 from janus_core.processes import (
     FileLock,
     ProcessIdentity,
@@ -163,8 +164,11 @@ class EmbeddedServer(ABC):
         if not parent.exists():
             ensure_private_folder(parent, self._user)
 
-    def _repair(self, failure: str) -> bool:
-        """Given the log of a failed start, mend the data; True when a new try makes sense."""
+    def _repair(self, failure: str, attempt: int) -> bool:
+        """Given the log of a failed start, mend the data; True when a new try makes sense.
+
+        `attempt` counts from 0.
+        """
         return False
 
     def _explain(self, log: str) -> JanusError | None:
@@ -237,12 +241,8 @@ class EmbeddedServer(ABC):
         return self._is_main(argv) or self._is_child(argv)
 
     def _launch(self, deadline: float) -> None:
-        guard = FileLock(
-            self._lock_path(".guard"), max(5.0, deadline - time.monotonic()), self._user
-        )
-        repaired = False
-        while True:
-            guard.acquire()
+        for attempt in itertools.count():
+            guard = self._guard(deadline)
             try:
                 command = self._prepare(guard, deadline)
                 with file_errors(f"cannot read the log of {self.title}"):
@@ -261,9 +261,21 @@ class EmbeddedServer(ABC):
                 return
             written = self._log.stat().st_size - before
             failure = tail(self._log, max(0, written) or 4096)
-            if repaired or not self._repair(failure):
+            if not self._repair(failure, attempt):
                 raise self._failure(failure)
-            repaired = True
+
+    def _guard(self, deadline: float) -> FileLock:
+        guard = FileLock(
+            self._lock_path(".guard"), max(5.0, deadline - time.monotonic()), self._user
+        )
+        try:
+            guard.acquire()
+        except Locked as error:
+            raise Locked(
+                f"a process that is not to be seen from here uses the data of {self.title}",
+                f"stop the other container or machine that runs on {self._anchor}",
+            ) from error
+        return guard
 
     def _came_up(self, pid: int, deadline: float) -> bool:
         process = identify(pid)
@@ -318,7 +330,7 @@ def reachable_bundle(
         package = program.partition("/")[0]
         mark = f"{site}\0{found.st_size}\0{found.st_mtime_ns}"
         target = store / f"{package}-{hashlib.sha256(os.fsencode(mark)).hexdigest()[:12]}"
-        store.mkdir(mode=0o755, exist_ok=True)
+        store.mkdir(mode=0o755, parents=True, exist_ok=True)
         with FileLock(store / ".lock", timeout=60.0):
             if not target.exists():
                 for older in store.glob(f"{package}-*"):

