@@ -132,9 +132,20 @@ class Janus:
     @cached_property
     def embedder(self) -> Embedder:
         """The embedder that all processes of this machine share."""
-        from janus_core.llm.embedding_server import open_shared
+        from janus_core.llm.models import find_embedding
+        from janus_core.llm.shared_embedder import SharedEmbedder
+        from janus_core.processes import service_user
 
-        return open_shared(self.locations, self.settings.embeddings)
+        chosen = self.settings.embeddings
+        return SharedEmbedder(
+            find_embedding(self.locations.models, chosen.model).path,
+            self.locations.runtime,
+            self.locations.logs / "embeddings.log",
+            user=service_user(),
+            threads=chosen.threads,
+            gpu=chosen.gpu,
+            idle_seconds=chosen.idle_s,
+        )
 
     @cached_property
     def searcher(self) -> Searcher:

@@ -14,6 +14,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from janus_core.errors import InvalidInput
+
 _NAMESPACE = uuid.UUID("6f5a1f0e-7d52-5a3c-9a38-3f4f6f1b0d11")
 
 DEFAULT_COLLECTION = "default"
@@ -87,6 +89,17 @@ class Passage:
     text: str
     heading: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_tags(texts: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Given texts like `site=north`, return (key, value) pairs. Raise InvalidInput."""
+    pairs = set()
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip() or not text.isprintable():
+            raise InvalidInput(f"not a tag: {text!r}", "Write it as key=value.")
+        pairs.add((key.strip(), value.strip()))
+    return frozenset(pairs)
 
 
 def content_hash(data: bytes) -> str:

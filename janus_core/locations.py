@@ -7,12 +7,15 @@ system's places for services and everybody else the places of their desktop.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from janus_core.errors import BadConfiguration
+
+_HANDED_DOWN = "JANUS_LOCATIONS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,15 @@ class Locations:
     """Chat and embedding models; large, replaceable."""
     runtime: Path
     """Sockets and pid files; short, because socket paths end at 107 bytes."""
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the variable that gives a child process these very folders.
+
+        The services run as another user than root's commands, who would
+        otherwise look in other places.
+        """
+        folders = (self.config, self.data, self.state, self.models, self.runtime)
+        return {_HANDED_DOWN: json.dumps([str(folder) for folder in folders])}
 
     @property
     def logs(self) -> Path:
@@ -51,6 +63,8 @@ def locate(environ: Mapping[str, str] = os.environ) -> Locations:
 
     Raise BadConfiguration when `JANUS_HOME` is not an absolute path.
     """
+    if handed_down := environ.get(_HANDED_DOWN, ""):
+        return Locations(*(Path(folder) for folder in json.loads(handed_down)))
     home = environ.get("JANUS_HOME", "")
     if home:
         root = Path(home).expanduser()

@@ -46,7 +46,7 @@ class StoreSettings(_Group):
 class ChatSettings(_Group):
     """The chat model and its server."""
 
-    model: str = "smollm2-135m"
+    model: str = "smollm2-135m-instruct-q4_1"
     """Name of a model of `janus models list`."""
     url: SecretStr | None = None
     """An OpenAI-compatible server to use in place of our own, key in the user part."""

@@ -18,7 +18,7 @@ from janus_core.documents import Chunk, Page
 from janus_core.errors import UnreadableDocument
 from janus_core.events import Progress
 from janus_core.failpoints import reach
-from janus_core.ingestion.chunk import CHUNKER_VERSION, chunk
+from janus_core.ingestion.chunk import chunk, recipe
 from janus_core.ingestion.extract.registry import FORMATS, sniff
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
@@ -115,11 +115,12 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
         if row is None:
             return
         kept = list(catalogue.pages(tx, row.id))
-    recipe = f"{row.parser}+{CHUNKER_VERSION}"
-    marks_headings = any(f.marks_headings for f in FORMATS if f.media_type == row.media_type)
+    chosen = recipe(row.parser)
+    headings = any(f.marks_headings for f in FORMATS if f.media_type == row.media_type)
+    # Cut by estimated tokens, so that chunk ids do not depend on the embedder.
     embeddables = [
         _in_context(piece, row.title)
-        for piece in chunk(row.id, kept, recipe=recipe, marks_headings=marks_headings)
+        for piece in chunk(row.id, kept, recipe=chosen, headings=headings)
     ]
     if not embeddables:
         raise UnreadableDocument("there is no text in it")
@@ -135,7 +136,7 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
         chunks=len(embeddables),
         vectors=len(embeddables),
     )
-    _publish(services, job, embeddables, coverage, recipe)
+    _publish(services, job, embeddables, coverage, chosen)
 
 
 def _in_context(piece: Chunk, title: str) -> _Embeddable:
@@ -186,7 +187,7 @@ def _publish(
     job: Job,
     embeddables: Sequence[_Embeddable],
     coverage: Coverage,
-    recipe: str,
+    chosen: str,
 ) -> None:
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
@@ -201,7 +202,7 @@ def _publish(
             row,
             ((e.chunk, e.hash) for e in embeddables),
             coverage,
-            recipe,
+            chosen,
             services.embedder.name,
         )
         for other in catalogue.failed_versions(tx, row.document_id):

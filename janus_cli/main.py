@@ -1,0 +1,102 @@
+"""The `janus` command. Each verb's file is imported only when the verb is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from janus_core.offgrid import seal
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    # name: (group of the help, one line)
+    "demo": ("Start", "Bring Janus up and ask it three questions about the examples."),
+    "up": ("Start", "Bring the stack up; quick when it is up already."),
+    "down": ("Start", "Stop everything that `up` started."),
+    "status": ("Start", "Show services, queue, stores and model."),
+    "doctor": ("Start", "Check this installation, with a cure for each finding."),
+    "ingest": ("Documents", "Take files and folders in."),
+    "docs": ("Documents", "List, show and remove documents."),
+    "search": ("Questions", "Find passages."),
+    "ask": ("Questions", "Get a cited, verified answer."),
+    "models": ("Care", "Chat and embedding models."),
+    "queue": ("Care", "Failed and quarantined jobs."),
+    "journal": ("Care", "The append-only record of what happened."),
+    "logs": ("Care", "What the services write."),
+    "config": ("Care", "Settings and where they come from."),
+    "worker": ("Care", "Do background work in the foreground, also on another host."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows every verb by name and one line; loads a verb's file when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the named verb, loaded."""
+        if cmd_name not in COMMANDS:
+            return None
+        verb: typer.Typer = import_module(f"janus_cli.commands.{cmd_name}").app
+        loaded = get_command(verb)
+        loaded.name = cmd_name
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs by task, without loading one."""
+        for group in dict.fromkeys(group for group, _ in COMMANDS.values()):
+            rows = [(name, line) for name, (of, line) in COMMANDS.items() if of == group]
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="janus",
+    help="Janus: documents in, cited answers out, on your own machine, without the internet.",
+    epilog="Start with: janus up · janus ingest ~/documents · janus ask 'What …?'",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from janus_core import __version__
+
+        print(f"janus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    color: Annotated[
+        str, typer.Option(help="auto, always or never.", metavar="WHEN", show_default=True)
+    ] = "auto",
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    from janus_cli import report
+
+    if color not in ("auto", "always", "never"):
+        raise typer.BadParameter("use auto, always or never", param_hint="--color")
+    report.choose_color(color)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line."""
+    seal()
+    return app(arguments)
+
+
+if __name__ == "__main__":
+    main()

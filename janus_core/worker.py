@@ -1,0 +1,325 @@
+"""The background: one daemon a node, and the worker processes it looks after.
+
+    python -m janus_core.worker daemon        relay, sweeper, sequencer, supervisor
+    python -m janus_core.worker process       claims jobs (as does `janus worker`)
+    python -m janus_core.worker alone JOB     runs one suspect job in a fresh process
+
+Each loop of the daemon survives the loss of a store: it says so once, waits, and
+goes on. Killed at any moment, it leaves nothing that its successor does not find.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from janus_core import offgrid
+
+offgrid.seal()
+
+from janus_core.actors import declare, run_job  # noqa: E402 (after the switches are set)
+from janus_core.app import Janus, open_janus  # noqa: E402
+from janus_core.errors import JanusError, Locked  # noqa: E402
+from janus_core.node.embedded import EmbeddedNode  # noqa: E402
+from janus_core.node.heartbeat import Heartbeat  # noqa: E402
+from janus_core.processes import FileLock  # noqa: E402
+from janus_core.queue import jobs, outbox  # noqa: E402
+from janus_core.stores import journal  # noqa: E402
+from janus_core.stores.files import FileObjects  # noqa: E402
+
+log = logging.getLogger("janus")
+
+_RENEW_S = 5
+_ALONE_S = 3600
+_RESTART_PAUSE_S = (0.2, 1.0, 5.0, 15.0)
+_PR_SET_PDEATHSIG = 1
+
+
+def new_owner() -> str:
+    """Return a token that names this process as the owner of jobs, for ever."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+
+
+def run_process(janus: Janus, stop: threading.Event, *, threads: int, owner: str) -> None:
+    """Do jobs until `stop` is set; jobs that run then are finished or given back."""
+    import dramatiq
+
+    services = janus.services
+    declare(janus.broker, lambda job_id: run_job(services, job_id, owner))
+    renewer = _Loop("renew leases", _RENEW_S, lambda: jobs.renew(janus.database, owner), stop)
+    worker = dramatiq.Worker(janus.broker.dramatiq, worker_threads=threads, worker_timeout=100)
+    worker.start()
+    renewer.start()
+    log.info("worker %s: %d threads", owner, threads)
+    stop.wait()
+    worker.stop(timeout=20_000)
+    # What still runs is given back now rather than when its lease ends.
+    with contextlib.suppress(JanusError):
+        jobs.release(janus.database, owner=owner)
+
+
+def run_alone(janus: Janus, job_id: uuid.UUID, owner: str) -> None:
+    """Run a suspect job with nothing else in the process."""
+    stop = threading.Event()
+    _Loop("renew leases", _RENEW_S, lambda: jobs.renew(janus.database, owner), stop).start()
+    run_job(janus.services, job_id, owner, alone=True)
+    stop.set()
+
+
+class Daemon:
+    """Owns the loops and the worker processes of a node."""
+
+    def __init__(self, janus: Janus) -> None:
+        self._janus = janus
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._node = EmbeddedNode(janus, user=None)
+        self._workers: list[_WorkerProcess] = []
+        self._alone: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT. Raise Locked when this node has a daemon already."""
+        runtime = self._janus.locations.runtime
+        with FileLock(runtime / "daemon.lock"):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: self._stop.set())
+            database, broker = self._janus.database, self._janus.broker
+            loops = [
+                _Loop("listen", 0.5, self._listen, self._stop),
+                _Loop("relay", 1.0, lambda: self._relay(), self._stop, self._wake),
+                _Loop("release", 2.0, lambda: jobs.release(database), self._stop),
+                _Loop("sweep", 3.0, lambda: outbox.sweep(database, broker), self._stop),
+                _Loop("prune", 60.0, self._prune, self._stop),
+                _Loop("sequence", 1.0, lambda: journal.sequence(database), self._stop),
+                _Loop("services", 2.0, self._node.heal, self._stop),
+            ]
+            for loop in loops:
+                loop.start()
+            log.info("daemon %d up", os.getpid())
+            try:
+                self._supervise(Heartbeat(runtime / "daemon.json"))
+            finally:
+                self._shut_down(loops)
+
+    def _supervise(self, heartbeat: Heartbeat) -> None:
+        """Keep the worker processes running; run suspects alone."""
+        # Children are started by this thread only: their death signal follows the
+        # thread that made them, and this one ends last.
+        wanted = self._janus.settings.worker.processes
+        self._workers = [_WorkerProcess(self._janus) for _ in range(wanted)]
+        checked = 0.0
+        while not self._stop.wait(0.1):
+            for worker in self._workers:
+                worker.tend()
+            if time.monotonic() - checked > 1.0:
+                checked = time.monotonic()
+                heartbeat.beat(workers=[w.pid for w in self._workers if w.pid])
+                try:
+                    self._tend_suspects()
+                except JanusError as error:
+                    log.warning("suspects: %s", error.message)
+
+    def _tend_suspects(self) -> None:
+        if self._alone is not None:
+            return
+        job_id = jobs.next_suspect(self._janus.database)
+        if job_id is None:
+            return
+        log.warning("job %s killed its worker %d times: run alone", job_id, jobs.MAX_ATTEMPTS)
+        owner = new_owner()
+        self._alone = _spawn("alone", str(job_id), owner)
+        threading.Thread(target=self._await_alone, args=(job_id, self._alone), daemon=True).start()
+
+    def _await_alone(self, job_id: uuid.UUID, process: subprocess.Popen[bytes]) -> None:
+        try:
+            code = process.wait(_ALONE_S)
+            reason = f"it killed a process that did nothing else ({_describe_exit(code)})"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            code, reason = -signal.SIGKILL, f"it did not finish within {_ALONE_S // 60} minutes"
+        if code != 0 and not self._stop.is_set():
+            with contextlib.suppress(JanusError), self._janus.database.transaction() as tx:
+                jobs.quarantine(tx, job_id, reason)
+        self._alone = None
+
+    def _listen(self) -> None:
+        """Wake the relay as soon as an outbox row is committed. Returns when stopped."""
+        import psycopg
+
+        url = self._janus.urls.relational.replace("postgresql+psycopg://", "postgresql://", 1)
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(f"LISTEN {jobs.CHANNEL}")
+            self._wake.set()
+            while not self._stop.is_set():
+                for _ in connection.notifies(timeout=1.0, stop_after=1):
+                    self._wake.set()
+
+    def _relay(self) -> None:
+        self._wake.clear()
+        while not self._stop.is_set() and outbox.relay(self._janus.database, self._janus.broker):
+            pass
+
+    def _prune(self) -> None:
+        outbox.prune(self._janus.database)
+        objects = self._janus.objects
+        if isinstance(objects, FileObjects):
+            objects.sweep_staging()
+
+    def _shut_down(self, loops: Sequence[_Loop]) -> None:
+        self._stop.set()
+        self._wake.set()
+        for worker in self._workers:
+            worker.ask_to_stop()
+        for worker in self._workers:
+            worker.wait_or_kill(25.0)
+        if self._alone is not None:
+            self._alone.kill()
+        for loop in loops:
+            loop.join(timeout=5.0)
+        log.info("daemon %d down", os.getpid())
+
+
+class _Loop(threading.Thread):
+    """Calls something again and again; failures are logged once until they pass."""
+
+    def __init__(
+        self,
+        name: str,
+        every_s: float,
+        step: Callable[[], object],
+        stop: threading.Event,
+        wake: threading.Event | None = None,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._every_s, self._step, self._stopping, self._wake = every_s, step, stop, wake
+
+    def run(self) -> None:
+        failing = ""
+        while not self._stopping.is_set():
+            try:
+                self._step()
+                if failing:
+                    log.info("%s: works again", self.name)
+                failing = ""
+            except Exception as error:
+                message = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
+                if message != failing:
+                    expected = isinstance(error, JanusError)
+                    log.warning("%s: %s", self.name, message, exc_info=not expected)
+                failing = message
+            (self._wake or self._stopping).wait(self._every_s)
+
+
+class _WorkerProcess:
+    """One worker process, started again when it ends, its jobs given back at once."""
+
+    def __init__(self, janus: Janus) -> None:
+        self._janus = janus
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = ""
+        self._started = 0.0
+        self._deaths = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while it is down."""
+        return self._process.pid if self._process else None
+
+    def tend(self) -> None:
+        """Start the process if it is not there."""
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            log.warning("worker %s ended: %s", self._owner, _describe_exit(code))
+            self._process = None
+            self._deaths = 0 if time.monotonic() - self._started > 60 else self._deaths + 1
+            with contextlib.suppress(JanusError):
+                jobs.release(self._janus.database, owner=self._owner)
+        pause = _RESTART_PAUSE_S[min(self._deaths, len(_RESTART_PAUSE_S) - 1)]
+        if self._deaths and time.monotonic() - self._started < pause:
+            return
+        self._owner, self._started = new_owner(), time.monotonic()
+        self._process = _spawn("process", self._owner)
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait_or_kill(self, timeout_s: float) -> None:
+        """Wait for the end; kill after `timeout_s`."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _spawn(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "janus_core.worker", *arguments], stdin=subprocess.DEVNULL
+    )
+
+
+def _describe_exit(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit {code}"
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the daemon dies, and check that it has not yet."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of the three; see the module."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(processName)s[%(process)d] %(name)s: %(message)s",
+    )
+    match list(arguments):
+        case ["daemon"]:
+            with open_janus(role="daemon") as janus:
+                try:
+                    Daemon(janus).run()
+                except Locked:
+                    log.info("this node has a daemon already")
+        case ["process", owner]:
+            _die_with_parent()
+            stop = threading.Event()
+            signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            with open_janus(role="worker") as janus:
+                threads = janus.settings.worker.threads
+                run_process(janus, stop, threads=threads, owner=owner)
+        case ["alone", job, owner]:
+            _die_with_parent()
+            with open_janus(role="worker") as janus:
+                run_alone(janus, uuid.UUID(job), owner)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
