@@ -14,6 +14,7 @@ parent closes the control socket, the child is killed; if the parent is gone, al
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -31,6 +32,7 @@ from janus_core.ingestion.extract.frames import Frame, encode
 
 _WATCH_SECONDS = 0.05
 _IDLE_SECONDS = 2.0
+_MOST_FILES = 4096
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -45,7 +47,9 @@ class _Child:
 
 def main() -> None:
     """Serve the parent on the socket that argv names, until it goes away."""
-    parent = socket.socket(fileno=int(sys.argv[1]))
+    given = int(sys.argv[1])
+    parent = socket.socket(fileno=os.dup(given))  # a low number, which select() can take
+    os.close(given)
     no_network = confine.without_network()
     registry.preload()
     gc.collect()
@@ -168,13 +172,13 @@ def _parse(source: int, pages: int, name: str, start_page: int, limits: Limits) 
 
 def _keep_only(source: int, pages: int) -> tuple[int, int]:
     """Move the two descriptors to 3 and 4, silence the standard ones, close all others."""
-    source, pages = os.dup(source), os.dup(pages)  # both above 4 now, whatever they were
+    source, pages = (fcntl.fcntl(number, fcntl.F_DUPFD, 5) for number in (source, pages))
     os.dup2(source, 3)
     os.dup2(pages, 4)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    os.closerange(5, max(1024, source, pages, null) + 1)
+    os.closerange(5, _MOST_FILES)
     return 3, 4
 
 

@@ -172,9 +172,9 @@ class Extraction(Iterator[Page]):
             return self._unreadable(
                 f"it took more than {self._limits.cpu_seconds} s of computing", _SPLIT_HINT
             )
-        what = signal.Signals(number).name if number in set(signal.Signals) else "no signal"
+        how = signal.Signals(number).name if number else f"exit status {ended.get('status')}"
         return self._unreadable(
-            f"the parser crashed on page {self._next_page} ({what})",
+            f"the parser crashed on page {self._next_page} ({how})",
             "The file is damaged or hostile; get another copy of it.",
         )
 

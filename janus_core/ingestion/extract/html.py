@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 from typing import TYPE_CHECKING, BinaryIO
 
 from janus_core.errors import UnreadableDocument
@@ -46,6 +47,12 @@ _BLOCKS = frozenset(
     | set(_HEADINGS)
 )
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_UNSEEN = re.compile(r"<!--.*?-->|<(script|style|head)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_INLINE_TAG = re.compile(
+    r"</?(?:a|abbr|b|big|cite|code|em|font|i|kbd|small|span|strong|sub|sup|tt|u|var)\b[^>]*>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<[!/?a-zA-Z][^>]*>")
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})", re.IGNORECASE
 )
@@ -63,23 +70,28 @@ def parse(file: BinaryIO, name: str, start_page: int = 1) -> Parsed:
 
     Raise UnreadableDocument if it is too large, cannot be parsed or holds no text.
     """
-    root, notes = _tree(file)
-    title = root.findtext(".//title") or next((_content(h) for h in root.iter("h1")), "")
-    written = _Writer(drop_navigation=True).write(root)
-    if not written.strip():  # a page that is nothing but navigation
-        written = _Writer(drop_navigation=False).write(root)
-    total, pages = text.paginate(lambda: iter((written,)), start_page)
-    return Parsed(title_or_name(title, name), total, pages, notes)
-
-
-def _tree(file: BinaryIO) -> tuple[_Element, list[str]]:
-    from lxml import etree
-
     if file.seek(0, io.SEEK_END) > MAX_BYTES:
         raise UnreadableDocument(
             f"the HTML file is larger than {MAX_BYTES >> 20} MB", "Split it into smaller pages."
         )
     data, notes = _as_utf8(file)
+    root, whole = _tree(data)
+    title = root.findtext(".//title") or next((_content(h) for h in root.iter("h1")), "")
+    if whole:
+        written = _Writer(drop_navigation=True).write(root)
+        if not written.strip():  # a page that is nothing but navigation
+            written = _Writer(drop_navigation=False).write(root)
+    else:
+        written = _without_tags(data.decode("utf-8", "replace"))
+        notes.append("nested too deeply: read without its structure")
+    total, pages = text.paginate(lambda: iter((written,)), start_page)
+    return Parsed(title_or_name(title, name), total, pages, notes)
+
+
+def _tree(data: bytes) -> tuple[_Element, bool]:
+    """Given HTML in UTF-8, return its tree, and whether the parser could read it whole."""
+    from lxml import etree
+
     parser = etree.HTMLParser(
         encoding="utf-8", huge_tree=True, no_network=True, remove_comments=True, remove_pis=True
     )
@@ -89,7 +101,15 @@ def _tree(file: BinaryIO) -> tuple[_Element, list[str]]:
         raise UnreadableDocument(f"the HTML cannot be parsed ({error})") from error
     if root is None:
         raise UnreadableDocument("it holds no text", "Nothing to ingest in this file.")
-    return root, notes
+    # libxml2 stops at a depth of 2048 and forgets the rest.
+    return root, all(entry.type_name != "ERR_RESOURCE_LIMIT" for entry in parser.error_log)
+
+
+def _without_tags(source: str) -> str:
+    """Given HTML source, return its text by striking out the tags."""
+    bare = _TAG.sub("\n", _INLINE_TAG.sub("", _UNSEEN.sub("", source)))
+    lines = (" ".join(line.split()) for line in unescape(bare).splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def _as_utf8(file: BinaryIO) -> tuple[bytes, list[str]]:

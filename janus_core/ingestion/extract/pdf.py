@@ -71,7 +71,7 @@ def _open(file: BinaryIO) -> PdfDocument:
                 "Save a copy without password, e.g. `qpdf --decrypt --password=… in.pdf out.pdf`.",
             ) from error
         raise UnreadableDocument(
-            f"the PDF is damaged or truncated ({error})",
+            "the PDF is damaged or truncated",
             "Get a whole copy of it, or try `qpdf in.pdf out.pdf`, which can repair some.",
         ) from error
 

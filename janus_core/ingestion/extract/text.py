@@ -13,7 +13,10 @@ UTF-8; UTF-8 with stray bytes, which are read as Windows-1252; else what
 from __future__ import annotations
 
 import codecs
+import contextlib
+import encodings
 import io
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
@@ -29,6 +32,7 @@ MAX_BYTES = 256 << 20
 
 _SAMPLE = 256 << 10
 _BLOCK = 1 << 16
+_ENOUGH_TO_GUESS = 32  # bytes beyond ASCII; fewer fit dozens of encodings equally well
 _BOMS = (  # UTF-32 before UTF-16: its mark begins with the other's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -56,10 +60,10 @@ codecs.register_error("janus-cp1252", _cp1252)
 def preload() -> None:
     """Import what detection may need: the child that parses can open no file later."""
     import charset_normalizer  # noqa: F401
-    from charset_normalizer.constant import IANA_SUPPORTED
 
-    for encoding in IANA_SUPPORTED:
-        codecs.lookup(encoding)
+    for module in pkgutil.iter_modules(encodings.__path__):
+        with contextlib.suppress(LookupError):  # those of another platform
+            codecs.lookup(module.name)
 
 
 def looks_binary(sample: bytes) -> bool:
@@ -70,7 +74,7 @@ def looks_binary(sample: bytes) -> bool:
     if any(sample.startswith(mark) for mark, _ in _BOMS) or _wide(sample):
         return False
     controls = len(sample) - len(sample.translate(None, _CONTROLS))
-    return controls > 0.02 * len(sample) + 2
+    return controls > 0.05 * len(sample) + 2
 
 
 def detect(file: BinaryIO) -> tuple[str, str, str | None]:
@@ -221,6 +225,8 @@ def _guess(sample: bytes) -> tuple[str, str, str]:
     letters = sum(1 for character in sample.decode("utf-8", "ignore") if character > "\x7f")
     if letters >= wrong:
         return "utf-8", "janus-cp1252", "mixed encodings: UTF-8 with bytes of another one"
+    if wrong < _ENOUGH_TO_GUESS:
+        return "cp1252", "replace", "the encoding was guessed: Windows-1252"
     from charset_normalizer import from_bytes
 
     best = from_bytes(sample).best()
