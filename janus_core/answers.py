@@ -7,14 +7,23 @@ and in the end an `Answer`. Shared by agents, conversation store and faces.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from janus_core.documents import Filter, Passage
+from janus_core.errors import InvalidInput
 
 Mode = Literal["hybrid", "dense", "text", "graph"]
 AnswerKind = Literal["answer", "quote", "not_stated"]
+
+
+def as_mode(text: str) -> Mode:
+    """Given a mode's name, return it. Raise InvalidInput for any other."""
+    for mode in get_args(Mode):
+        if text == mode:
+            return mode  # type: ignore[no-any-return]
+    raise InvalidInput(f"no such mode: {text}", f"Use one of {', '.join(get_args(Mode))}.")
 
 
 class _Value(BaseModel):

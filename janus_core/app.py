@@ -25,6 +25,7 @@ from janus_core.stores.base import ObjectStore, VectorStore
 from janus_core.stores.postgres import Database
 
 if TYPE_CHECKING:
+    from janus_core.agents.conversation import Asking
     from janus_core.ingestion.intake import Intake
     from janus_core.ingestion.services import Services
     from janus_core.queue.broker import Broker
@@ -159,6 +160,13 @@ class Janus:
         from janus_core.llm.server import open_chat
 
         return open_chat(self.locations, self.settings.chat)
+
+    @cached_property
+    def asking(self) -> Asking:
+        """What answering a question needs."""
+        from janus_core.agents.conversation import Asking
+
+        return Asking(self.database, self.searcher, self.embedder, self.chat_model)
 
     def intake(self, collection: str, tags: Mapping[str, str]) -> Intake:
         """Return what takes files into a collection."""
