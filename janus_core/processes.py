@@ -158,12 +158,9 @@ class FileLock:
             time.sleep(0.02)
 
     def _locked_fd(self) -> int | None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._path, flags, 0o600)
+        fd = _open_own(self._path, os.O_RDWR | os.O_CREAT, self._owner)
         try:
             opened = os.fstat(fd)
-            if self._owner and opened.st_uid == 0:
-                os.fchown(fd, self._owner.uid, self._owner.gid)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Somebody may have deleted the file while we waited: a lock on a
             # file that nobody else can open any more guards nothing.
@@ -298,7 +295,7 @@ def start_detached(
         # here, it binds the child and nothing else of this process.
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         try:
-            output = open_log(log)
+            output = open_log(log, user)
             try:
                 process = subprocess.Popen(
                     list(argv),
@@ -451,9 +448,13 @@ def _make_folder(path: Path, mode: int, user: ServiceUser | None) -> None:
     # It appears with its owner and mode at once, so that no other starter
     # meets a folder that it may not enter yet.
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
-    if user:
-        os.chown(made, user.uid, user.gid, follow_symlinks=False)
-    made.chmod(mode)
+    fd = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if user:
+            os.fchown(fd, user.uid, user.gid)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
     try:
         made.rename(path)
     except OSError:
@@ -518,15 +519,14 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def open_log(path: Path) -> int:
-    """Return a descriptor that appends to the log (0600, made with its folder if missing).
+def open_log(path: Path, user: ServiceUser | None = None) -> int:
+    """Return a descriptor that appends to the log (0600, of `user`; made if missing).
 
-    A log over 4 MiB loses its older half first. Raise OSError.
+    A log over 4 MiB is trimmed first. Raise OSError.
     """
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o600)
+    fd = _open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, user)
     trim_log(path)
     return fd
 
@@ -538,20 +538,41 @@ def trim_log(path: Path, limit: int = LOG_LIMIT) -> None:
     the start). What is written in that very moment may be lost. Raise OSError.
     """
     try:
-        if path.stat().st_size <= limit:
-            return
+        fd = _open_own(path, os.O_RDWR, None)
     except FileNotFoundError:
         return
-    older = path.with_name(path.name + ".1")
-    write_private(older, tail(path, limit // 2), None)
-    os.truncate(path, 0)
+    with os.fdopen(fd, "r+b") as file:
+        if os.fstat(fd).st_size > limit:
+            older = path.with_name(path.name + ".1")
+            write_private(older, tail(path, limit // 2), None)
+            file.truncate(0)
 
 
 def tail(path: Path, size: int = 65536) -> str:
     """Return the last `size` bytes of a text file; "" when it is not there. Raise OSError."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return file.read().decode("utf-8", "replace")
+        fd = _open_own(path, os.O_RDONLY, None)
     except FileNotFoundError:
         return ""
+    with os.fdopen(fd, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+        return file.read().decode("utf-8", "replace")
+
+
+def read_own(path: Path) -> str:
+    """Return a text file's content as `write_private` takes it; follow no link. Raise OSError."""
+    with os.fdopen(_open_own(path, os.O_RDONLY, None), "rb") as file:
+        return file.read().decode("utf-8", "surrogateescape")
+
+
+def _open_own(path: Path, flags: int, user: ServiceUser | None) -> int:
+    # Root works in folders of the service user, who must not be able to point
+    # it at other files by links.
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(fd)
+        raise OSError(errno.EPERM, "not a plain file, or one with several names", str(path))
+    if user and found.st_uid == 0:
+        os.fchown(fd, user.uid, user.gid)
+    return fd

@@ -25,6 +25,7 @@ from janus_core.processes import (
     ServiceUser,
     ensure_private_folder,
     file_errors,
+    read_own,
     run_as,
     sync_folder,
     write_private,
@@ -194,7 +195,7 @@ class PostgresServer(EmbeddedServer):
     def _include_configuration(self) -> None:
         path = self._data / "postgresql.conf"
         with file_errors("cannot read the settings of PostgreSQL"):
-            text = path.read_text("utf-8", errors="surrogateescape")
+            text = read_own(path)
         if _INCLUDE not in text.splitlines():
             write_private(path, f"{text.rstrip()}\n\n{_INCLUDE}\n", self._user)
 

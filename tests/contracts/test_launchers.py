@@ -588,6 +588,29 @@ def test_the_servers_are_not_root(server: Any) -> None:
 
 
 @as_root
+def test_the_service_user_itself_heals_what_root_started(server: Any, home: Path) -> None:
+    (home / "log").mkdir()
+    user = service_user(create=True)
+    assert user
+    os.chown(home / "log", user.uid, user.gid)
+    server.start()
+    write(server, "x")
+
+    def as_the_daemon() -> None:
+        mine = make(KINDS[0] if isinstance(server, PostgresServer) else server._config.stem, home)
+        assert mine.is_up()
+        assert mine.last_log_lines(3)
+        kill(mine)
+        mine.start()
+        assert mine.is_up()
+        mine.stop()
+
+    assert status_of(forked(as_the_daemon, uid=user.uid)) == 0
+    server.start()
+    assert len(find_processes(server._is_main)) == 1
+
+
+@as_root
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_ordinary_user_runs_everything_and_is_kept_apart(kind: str, home: Path) -> None:
     system, own = home / "system", home / "own"

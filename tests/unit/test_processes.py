@@ -316,6 +316,25 @@ def test_private_files_replace_links_instead_of_following_them(tmp_path: Path) -
         start_detached(SLEEP, log=log)
 
 
+def test_no_link_leads_root_astray(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("x" * 100)
+    for make_link in (os.symlink, os.link):
+        link = tmp_path / make_link.__name__
+        make_link(victim, link)
+        with pytest.raises(OSError):
+            trim_log(link, 10)
+        with pytest.raises(OSError):
+            processes.tail(link)
+        with pytest.raises(OSError):
+            processes.read_own(link)
+        with pytest.raises(BadConfiguration), FileLock(link):
+            pass
+        link.unlink()
+    assert victim.read_text() == "x" * 100
+    assert processes.read_own(victim) == "x" * 100
+
+
 def test_a_log_is_bounded_while_its_writer_goes_on(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("ab", buffering=0) as writer:
