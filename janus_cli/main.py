@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from janus_core.offgrid import seal
+
+if TYPE_CHECKING:
+    import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (group of the help, one line)

@@ -53,7 +53,9 @@ def command(run: Callable[P, int | None]) -> Callable[P, None]:
             # A second Ctrl-C must not wait for anything.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             report.say()
-            report.problem("interrupted", "What was accepted is safe; run the command again to go on.")
+            report.problem(
+                "interrupted", "What was accepted is safe; run the command again to go on."
+            )
             raise typer.Exit(report.EXIT_CODES["interrupted"]) from None
         except BrokenPipeError:
             _mute_stdout()

@@ -49,7 +49,9 @@ class StoreUrls:
 def store_urls(locations: Locations, settings: Settings, secrets: Secrets) -> StoreUrls:
     """Return the URL of each store: the one that is set, else the embedded service's."""
     socket_folder = locations.runtime.resolve()
-    password = {name: quote(secrets[name].get_secret_value(), safe="") for name in secret_files.NAMES}
+    password = {
+        name: quote(secrets[name].get_secret_value(), safe="") for name in secret_files.NAMES
+    }
     relational = _given(settings.stores.relational) or (
         f"postgresql+psycopg://janus:{password['relational']}@/janus?host={quote(str(socket_folder))}"
     )

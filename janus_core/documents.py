@@ -13,12 +13,13 @@ import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from janus_core.errors import InvalidInput
 
 _NAMESPACE = uuid.UUID("6f5a1f0e-7d52-5a3c-9a38-3f4f6f1b0d11")
 
-DEFAULT_COLLECTION = "default"
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,12 @@ def parse_tags(texts: Sequence[str]) -> frozenset[tuple[str, str]]:
     return frozenset(pairs)
 
 
-def content_hash(data: bytes) -> str:
-    """Given the bytes of a file, return their SHA-256 in lower-case hex."""
-    return hashlib.sha256(data).hexdigest()
+def content_hash(source: BinaryIO) -> str:
+    """Given an open file, read it to its end and return its SHA-256 in lower-case hex."""
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def text_hash(text: str) -> str:

@@ -164,7 +164,9 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
-        raise BadConfiguration(f"cannot read {path}: {error}", "Mend or remove the file.") from error
+        raise BadConfiguration(
+            f"cannot read {path}: {error}", "Mend or remove the file."
+        ) from error
 
 
 def _refuse_untrusted(path: Path, found: Mapping[str, Any], user: Mapping[str, Any]) -> None:

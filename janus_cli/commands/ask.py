@@ -21,8 +21,8 @@ _LONGEST = 1_000_000
 
 
 @app.command(
-    epilog="Examples:  janus ask 'Which valve limits the pressure?'   ·   echo 'Who …?' | janus ask -"
-    "   ·   janus ask '…' --session field-trip --show-steps"
+    epilog="Examples:  janus ask 'Which valve limits the pressure?'"
+    "   ·   echo 'Who …?' | janus ask -   ·   janus ask '…' --session field-trip --show-steps"
 )
 @command
 def ask(
@@ -36,7 +36,9 @@ def ask(
     show_steps: Annotated[
         bool, typer.Option("--show-steps", help="What each agent does, on stderr.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="NDJSON events, then the answer.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="NDJSON events, then the answer.")
+    ] = False,
 ) -> None:
     """Get an answer of which every sentence is supported by a passage.
 
@@ -50,7 +52,11 @@ def ask(
     sink = ndjson if json_output else _Printer(show_steps).on_event
     with opened() as janus:
         answer = ask_core(
-            janus.asking, text.strip(), Filter(frozenset(collection or ())), session=session, sink=sink
+            janus.asking,
+            text.strip(),
+            Filter(frozenset(collection or ())),
+            session=session,
+            sink=sink,
         )
     if json_output:
         print_json(as_json(answer))
@@ -66,8 +72,8 @@ class _Printer:
 
     def on_event(self, event: Event) -> None:
         """Show an event."""
-        from janus_core.events import Sentence, Trouble
         from janus_cli.render.live import lines
+        from janus_core.events import Sentence, Trouble
 
         if isinstance(event, Sentence) and sys.stdout.isatty():
             print(with_marks(event.text, event.citations), flush=True)

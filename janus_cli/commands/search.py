@@ -80,4 +80,6 @@ def _show(hit: Hit) -> None:
     print(f"{hit.rank:>2}  {hit.score:.2f}  {title}  {report.printable(place)}")
     width = min(100, shutil.get_terminal_size().columns) - 4
     text = " ".join(report.printable(passage.text).split())
-    print(textwrap.indent(textwrap.fill(textwrap.shorten(text, 300, placeholder=" …"), width), "    "))
+    print(
+        textwrap.indent(textwrap.fill(textwrap.shorten(text, 300, placeholder=" …"), width), "    ")
+    )

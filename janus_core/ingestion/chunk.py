@@ -91,9 +91,9 @@ def recipe(parser: str) -> str:
 def estimate_tokens(texts: Sequence[str]) -> list[int]:
     """Given texts, return about how many WordPiece tokens each has, rather more than less.
 
-    A word of up to five letters is one token; identifiers, numbers and encoded data
-    have one for every one and a half characters, Hangul three a syllable (its letters),
-    anything else one a character.
+    Every five letters of a word are a token; identifiers, numbers, encoded data and very
+    long words have one for every one and a half characters, Hangul three a syllable (its
+    letters), anything else one a character.
     """
     return [_estimate(text) for text in texts]
 
@@ -312,9 +312,9 @@ def _estimate(text: str) -> int:
     tokens = 0
     for match in _TOKENS.finditer(text):
         kind, length = match.lastgroup, match.end() - match.start()
-        if kind == "word":
-            tokens += 1 + (length - 1) // 5 if length <= 12 else length // 3
-        elif kind == "code":
+        if kind == "word" and length <= 16:
+            tokens += 1 + (length - 1) // 5
+        elif kind in ("word", "code"):
             tokens += (2 * length + 2) // 3
         else:
             tokens += 3 if kind == "syllable" else 1

@@ -7,7 +7,6 @@ document row, journal entry and outbox row are committed: nothing can lose it.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import uuid
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from janus_core.documents import document_id
+from janus_core.documents import content_hash, document_id
 from janus_core.errors import InvalidInput, JanusError, UnreadableDocument
 from janus_core.failpoints import reach
 from janus_core.ingestion.extract.registry import sniff
@@ -26,7 +25,6 @@ from janus_core.stores.base import ObjectStore, Staged
 from janus_core.stores.postgres import Database
 
 _LOOK_UP = 200
-_BLOCK = 1 << 20
 _READS = 3
 """How often a file that changes while it is read is started again."""
 
@@ -102,7 +100,7 @@ class Intake:
                     "Raise ingest.max_file_mb.",
                 )
             if known and known.sha256 and not known.failed and _same_tags(known, self.tags):
-                if hashlib.file_digest(file, "sha256").hexdigest() == known.sha256:
+                if content_hash(file) == known.sha256:
                     return Taken(shown, "unchanged")
                 file.seek(0)
             sniff(file, path.name)  # refuses what no extractor reads, before it is stored
@@ -161,7 +159,8 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
     """
     seen: set[Path] = set()
     for named in paths:
-        path = Path(os.path.abspath(named))  # not resolved: the name people gave is the source
+        # Not resolved: the name that people gave is the source.
+        path = Path(os.path.abspath(named))  # noqa: PTH100
         if not os.path.lexists(path):
             raise InvalidInput(f"no such file or folder: {display_name(path)}")
         for found in _walk(path) if path.is_dir() else [path]:
@@ -177,7 +176,9 @@ def source_uri(path: Path) -> str:
 
 def display_name(path: Path) -> str:
     """Given a path, return it without bytes that could disturb a terminal."""
-    return "".join(c if c.isprintable() else "�" for c in os.fsencode(path).decode("utf-8", "replace"))
+    return "".join(
+        c if c.isprintable() else "�" for c in os.fsencode(path).decode("utf-8", "replace")
+    )
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -52,14 +52,12 @@ def ingest_version(services: Services, job: Job) -> None:
         if row is None or row.removing:
             jobs.finish(tx, job)
             return
-        if row.visible:  # content that came back; its tags may be new
-            index = services.embedder.name
-            services.vectors.set_tags(index, row.collection, row.document_id, row.tags)
-            jobs.finish(tx, job)
-            return
         if row.outdated:
             _give_way(tx, job, row.id)
             return
+    if row.visible:
+        _refresh(services, job, row)
+        return
     _extract(services, job, row)
     _chunk_and_publish(services, job)
 
@@ -109,6 +107,18 @@ def _keep(services: Services, job: Job, row: VersionRow, pages: Sequence[Page], 
     _tell(services, job, row, "extract", pages[-1].number, total, "pages")
 
 
+def _refresh(services: Services, job: Job, row: VersionRow) -> None:
+    """Make good what the vector store lacks of a visible version: vectors, or newer tags."""
+    with services.database.transaction() as tx:
+        pieces = catalogue.chunks_of(tx, row.id)
+    _embed_all(services, job, row, [_in_context(piece, row.title) for piece in pieces])
+    with services.database.transaction() as tx:
+        jobs.hold(tx, job)
+        index = services.embedder.name
+        services.vectors.set_tags(index, row.collection, row.document_id, row.tags)
+        jobs.finish(tx, job)
+
+
 def _chunk_and_publish(services: Services, job: Job) -> None:
     with services.database.transaction() as tx:
         row = catalogue.version(tx, job.version_id)
@@ -124,11 +134,7 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
     ]
     if not embeddables:
         raise UnreadableDocument("there is no text in it")
-    services.vectors.ensure_index(services.embedder.name, services.embedder.dim)
-    for start in range(0, len(embeddables), VECTOR_BATCH):
-        _embed(services, job, row, embeddables[start : start + VECTOR_BATCH])
-        done = min(start + VECTOR_BATCH, len(embeddables))
-        _tell(services, job, row, "embed", done, len(embeddables), "chunks")
+    _embed_all(services, job, row, embeddables)
     coverage = Coverage(
         pages=len(kept),
         pages_with_text=sum(1 for page in kept if page.text.strip()),
@@ -143,6 +149,16 @@ def _in_context(piece: Chunk, title: str) -> _Embeddable:
     context = "\n".join(part for part in (title, piece.heading) if part)[:200]
     text = f"{context}\n{piece.text}" if context else piece.text
     return _Embeddable(piece, text, hashlib.sha256(text.encode()).digest())
+
+
+def _embed_all(
+    services: Services, job: Job, row: VersionRow, embeddables: Sequence[_Embeddable]
+) -> None:
+    services.vectors.ensure_index(services.embedder.name, services.embedder.dim)
+    for start in range(0, len(embeddables), VECTOR_BATCH):
+        _embed(services, job, row, embeddables[start : start + VECTOR_BATCH])
+        done = min(start + VECTOR_BATCH, len(embeddables))
+        _tell(services, job, row, "embed", done, len(embeddables), "chunks")
 
 
 def _embed(

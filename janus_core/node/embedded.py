@@ -211,7 +211,13 @@ class EmbeddedNode:
     def _chat(self) -> Service:
         server = self._janus.chat_server(self._user)
         return Service(
-            "llm", "chat model", server.start, server.stop, server.is_up, server.describe, server.log
+            "llm",
+            "chat model",
+            server.start,
+            server.stop,
+            server.is_up,
+            server.describe,
+            server.log,
         )
 
     def _daemon(self) -> Service:

@@ -30,7 +30,7 @@ class Broker:
         from dramatiq.brokers.redis import RedisBroker
         from dramatiq.middleware import AgeLimit, Callbacks, ShutdownNotifications
 
-        self.dramatiq: Any = RedisBroker(
+        self.dramatiq: Any = RedisBroker(  # type: ignore[no-untyped-call]
             url=url.replace("redis+unix://", "unix://", 1),
             namespace="janus",
             middleware=[AgeLimit(), Callbacks(), ShutdownNotifications()],
@@ -53,7 +53,9 @@ class Broker:
         try:
             for actor, job_id in messages:
                 self.dramatiq.enqueue(
-                    Message(queue_name=QUEUE, actor_name=actor, args=(job_id,), kwargs={}, options={})
+                    Message(
+                        queue_name=QUEUE, actor_name=actor, args=(job_id,), kwargs={}, options={}
+                    )
                 )
         except (BrokerConnectionError, RedisError, OSError) as error:
             raise StoreUnavailable(

@@ -250,6 +250,18 @@ def cancel_others(tx: Connection, document: uuid.UUID) -> None:
     )
 
 
+def announce_again(tx: Connection, version_ids: Sequence[uuid.UUID]) -> None:
+    """Queue the open jobs of these versions once more, whoever had them."""
+    found = tx.execute(
+        text(
+            "UPDATE job SET state = 'queued', owner = NULL, lease_until = NULL, not_before = now()"
+            " WHERE version_id = ANY(:v) AND state IN ('queued', 'running') RETURNING id"
+        ),
+        {"v": list(version_ids)},
+    )
+    _announce(tx, [row.id for row in found], 0)
+
+
 def next_suspect(database: Database) -> uuid.UUID | None:
     """Return a job that must be run alone, oldest first."""
     with database.transaction() as tx:

@@ -71,6 +71,9 @@ class VectorStore(Protocol):
     def delete_version(self, index: str, collection: str, version_id: uuid.UUID) -> int:
         """Delete all points of a document's version; return how many. Idempotent."""
 
+    def delete(self, index: str, chunk_ids: Sequence[uuid.UUID]) -> None:
+        """Delete these points. Idempotent."""
+
     def set_tags(
         self, index: str, collection: str, document_id: uuid.UUID, tags: Mapping[str, str]
     ) -> None:

@@ -7,6 +7,7 @@ transaction. Text leaves this file only for visible documents (law 2).
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,21 +94,16 @@ class Coverage:
 
 def ensure_collection(tx: Connection, name: str) -> int:
     """Return the id of the named collection, making it if needed. Raise InvalidInput."""
-    import re
-
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", name):
         raise InvalidInput(
             f"not a name for a collection: {name!r}",
             "Use lower-case letters, digits, dots, dashes and underscores, at most 63.",
         )
-    found = tx.scalar(text("SELECT id FROM collection WHERE name = :n"), {"n": name})
-    if found is None:
-        tx.execute(
-            text("INSERT INTO collection (name) VALUES (:n) ON CONFLICT DO NOTHING"), {"n": name}
-        )
-        found = tx.scalar(text("SELECT id FROM collection WHERE name = :n"), {"n": name})
-    assert found is not None
-    return int(found)
+    found = text("SELECT id FROM collection WHERE name = :n")
+    if tx.scalar(found, {"n": name}) is None:
+        insert = text("INSERT INTO collection (name) VALUES (:n) ON CONFLICT DO NOTHING")
+        tx.execute(insert, {"n": name})
+    return int(tx.execute(found, {"n": name}).scalar_one())
 
 
 def require_collections(tx: Connection, names: Iterable[str]) -> None:
@@ -294,6 +290,26 @@ def borrow_pages(tx: Connection, row: VersionRow, parser: str) -> bool:
     return True
 
 
+def chunks_of(tx: Connection, version_id: uuid.UUID) -> list[Chunk]:
+    """Return the chunks of a version that is ready, in order."""
+    rows = tx.execute(
+        text("SELECT * FROM chunk WHERE version_id = :v ORDER BY ordinal"), {"v": version_id}
+    )
+    return [
+        Chunk(
+            id=row.id,
+            ordinal=row.ordinal,
+            text=row.text,
+            page=row.page,
+            start=row.start_offset,
+            end=row.end_offset,
+            locator=row.locator,
+            heading=row.heading,
+        )
+        for row in rows
+    ]
+
+
 def equal_chunks(tx: Connection, hashes: Sequence[bytes]) -> dict[bytes, uuid.UUID]:
     """Given hashes of embedded text, return a chunk that has each, where there is one."""
     rows = tx.execute(
@@ -391,9 +407,7 @@ def failed_versions(tx: Connection, document: uuid.UUID) -> list[uuid.UUID]:
 def hide_document(tx: Connection, document: uuid.UUID) -> bool:
     """Make a document invisible before its data goes; return False if it is gone already."""
     changed = tx.execute(
-        text(
-            "UPDATE document SET removing_since = coalesce(removing_since, now()) WHERE id = :d"
-        ),
+        text("UPDATE document SET removing_since = coalesce(removing_since, now()) WHERE id = :d"),
         {"d": document},
     )
     return changed.rowcount == 1
@@ -474,7 +488,9 @@ def match_text(
     """
     joined = "CAST(plainto_tsquery('english', :q) AS text)"
     tsquery = (
-        f"CAST(replace({joined}, '&', '|') AS tsquery)" if any_term else f"CAST({joined} AS tsquery)"
+        f"CAST(replace({joined}, '&', '|') AS tsquery)"
+        if any_term
+        else f"CAST({joined} AS tsquery)"
     )
     conditions, values = filter_conditions(where)
     rows = tx.execute(
@@ -532,8 +548,6 @@ def find_document(tx: Connection, name: str) -> DocumentRow:
 
     Raise NotFound, or InvalidInput when several fit.
     """
-    import re
-
     if re.fullmatch(r"[0-9a-f-]{8,36}", name):
         found = documents(tx, id_prefix=name, limit=2)
     else:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from janus_core.documents import content_hash
 from janus_core.errors import BadConfiguration, Damaged, JanusError, NoSpace, NotFound
 from janus_core.stores.base import Staged
 
@@ -66,7 +67,7 @@ class FileObjects:
         final = self._root / key
         with _translated(self._root):
             self._make_folder(final.parent)
-            os.replace(staged.path, final)
+            staged.path.replace(final)
             _sync_folder(final.parent)
         return key
 
@@ -91,7 +92,7 @@ class FileObjects:
     def verify(self, key: str) -> bool:
         """See ObjectStore."""
         with self.open(key) as stored:
-            return hashlib.file_digest(stored, "sha256").hexdigest() == key.rsplit("/", 1)[1]
+            return content_hash(stored) == key.rsplit("/", 1)[1]
 
     def delete(self, key: str) -> None:
         """See ObjectStore."""

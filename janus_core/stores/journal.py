@@ -133,9 +133,7 @@ def entries(
             ),
             {"after": after_id, "n": limit},
         )
-        return [
-            Entry(r.seq, r.id, r.at, r.actor, r.act, r.subject, r.correlation_id) for r in rows
-        ]
+        return [Entry(r.seq, r.id, r.at, r.actor, r.act, r.subject, r.correlation_id) for r in rows]
 
 
 def follow(database: Database, *, after_id: int) -> Iterator[Entry]:

@@ -124,7 +124,8 @@ class PgVectorStore:
                     text(
                         "WITH kept AS MATERIALIZED ("
                         f" SELECT chunk_id, embedding FROM {table} WHERE {conditions})"
-                        " SELECT chunk_id, 1 - (embedding <=> CAST(:query AS halfvec)) AS similarity"
+                        " SELECT chunk_id,"
+                        "  1 - (embedding <=> CAST(:query AS halfvec)) AS similarity"
                         " FROM kept ORDER BY embedding <=> CAST(:query AS halfvec) LIMIT :k"
                     ),
                     values,
@@ -170,6 +171,16 @@ class PgVectorStore:
                 {"c": collection, "v": version_id},
             )
             return deleted.rowcount
+
+    def delete(self, index: str, chunk_ids: Sequence[uuid.UUID]) -> None:
+        """See VectorStore."""
+        table = _table(index)
+        with self._database.transaction() as tx:
+            if chunk_ids and _exists(tx, table):
+                tx.execute(
+                    text(f"DELETE FROM {table} WHERE chunk_id = ANY(:ids)"),
+                    {"ids": list(chunk_ids)},
+                )
 
     def set_tags(
         self, index: str, collection: str, document_id: uuid.UUID, tags: Mapping[str, str]
@@ -231,9 +242,7 @@ class PgVectorStore:
                 if not _SAFE_COLLECTION.match(collection):  # DDL takes no parameters
                     raise Damaged(f"not a name for a collection: {collection!r}")
                 tx.execute(
-                    text(
-                        f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES IN ('{collection}')"
-                    )
+                    text(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES IN ('{collection}')")
                 )
                 tx.execute(
                     text(f"CREATE INDEX ON {name} USING hnsw (embedding halfvec_cosine_ops)")

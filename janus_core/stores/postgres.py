@@ -173,4 +173,3 @@ def translate() -> Iterator[None]:
                 f"PostgreSQL does not answer: {line}", "Run: janus up (janus status shows more)"
             ) from error
         raise
-

@@ -73,7 +73,9 @@ class Listener:
         from redis.exceptions import RedisError
 
         self._client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=1)
-        self._pubsub = self._client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub = self._client.pubsub(  # type: ignore[no-untyped-call]
+            ignore_subscribe_messages=True
+        )
         with contextlib.suppress(RedisError, OSError):
             self._pubsub.subscribe(_CHANNEL)
 

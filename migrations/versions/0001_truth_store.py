@@ -107,7 +107,8 @@ CREATE TABLE job (
     document_id     uuid NOT NULL REFERENCES document ON DELETE CASCADE,
     version_id      uuid NOT NULL REFERENCES version ON DELETE CASCADE,
     state           text NOT NULL DEFAULT 'queued'
-                    CHECK (state IN ('queued', 'running', 'suspect', 'done', 'failed', 'quarantined')),
+                    CHECK (state IN ('queued', 'running', 'suspect',
+                                     'done', 'failed', 'quarantined')),
     attempts        integer NOT NULL DEFAULT 0,
     not_before      timestamptz NOT NULL DEFAULT now(),
     owner           text,

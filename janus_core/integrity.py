@@ -1,0 +1,271 @@
+"""Invariant I: what must hold between the stores whenever nothing is under way.
+
+Every acknowledged document is in PostgreSQL; every object is there and has the
+hash it is named by; the vector store holds exactly the chunks that the catalogue
+names; no unfinished work is without somebody who will do it; the coverage ledger
+tells what is there. Tests, drills and `janus doctor` share this one check.
+
+Work that is under way is no fault: what an open job is about may be half done.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from janus_core.queue import jobs
+from janus_core.stores import catalogue
+from janus_core.stores.base import ObjectStore, VectorStore
+from janus_core.stores.postgres import Database
+
+__all__ = ["Finding", "Stores", "check", "repair"]
+
+_OPEN = "('queued', 'running', 'suspect')"
+_LATE_S = 60
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One way in which the stores disagree. `repairable`: `repair` can mend it."""
+
+    kind: str
+    detail: str
+    repairable: bool
+    versions: tuple[uuid.UUID, ...] = ()
+    chunks: tuple[uuid.UUID, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What is compared. `index` names the vector index of the embedder in use."""
+
+    database: Database
+    objects: ObjectStore
+    vectors: VectorStore
+    index: str
+
+
+def check(stores: Stores, *, verify_objects: bool = False) -> list[Finding]:
+    """Return all findings; none means that invariant I holds.
+
+    `verify_objects` reads every original and compares its hash, which takes as
+    long as reading them all.
+    """
+    findings: list[Finding] = []
+    with stores.database.transaction() as tx:
+        findings += _lost_documents(tx)
+        findings += _unattended(tx)
+        findings += _ledger(tx)
+    findings += _vectors(stores)
+    findings += _objects(stores, verify=verify_objects)
+    return findings
+
+
+def repair(stores: Stores, findings: Sequence[Finding], correlation_id: uuid.UUID) -> int:
+    """Mend the repairable findings; return how many. What needs work is queued as jobs."""
+    mended = 0
+    for finding in findings:
+        if not finding.repairable:
+            continue
+        if finding.kind == "orphan_vectors":
+            stores.vectors.delete(stores.index, finding.chunks)
+        elif finding.kind == "orphan_objects":
+            _delete_orphans(stores, finding.keys)
+        else:
+            _queue_again(stores.database, finding, correlation_id)
+        mended += 1
+    return mended
+
+
+def _lost_documents(tx: Connection) -> Iterator[Finding]:
+    """Documents that the journal says were received, and that neither exist nor were removed."""
+    rows = tx.execute(
+        text(
+            "SELECT DISTINCT j.subject ->> 'document' AS document FROM journal j"
+            " WHERE j.act = 'document.received'"
+            " AND NOT EXISTS (SELECT 1 FROM document d"
+            "   WHERE d.id = CAST(j.subject ->> 'document' AS uuid))"
+            " AND NOT EXISTS (SELECT 1 FROM journal r WHERE r.act = 'document.removed'"
+            "   AND r.subject ->> 'document' = j.subject ->> 'document' AND r.id > j.id)"
+        )
+    ).all()
+    if rows:
+        yield Finding(
+            "lost_documents",
+            f"{len(rows)} acknowledged documents are gone: {_some([r.document for r in rows])}",
+            repairable=False,
+        )
+
+
+def _unattended(tx: Connection) -> Iterator[Finding]:
+    """Unfinished work that nobody is going to do."""
+    questions = {
+        "stuck_versions": (
+            "are received, but no job works on them",
+            "SELECT v.id FROM version v JOIN document d ON d.id = v.document_id"
+            " WHERE v.state = 'received' AND d.removing_since IS NULL AND NOT EXISTS"
+            f" (SELECT 1 FROM job j WHERE j.version_id = v.id AND j.state IN {_OPEN}"
+            "   AND j.kind = 'ingest')"
+            " AND NOT EXISTS (SELECT 1 FROM job j WHERE j.version_id = v.id"
+            "   AND j.state = 'quarantined')",
+        ),
+        "stuck_removals": (
+            "are being removed, but no job does it",
+            "SELECT DISTINCT ON (d.id) v.id FROM version v JOIN document d ON d.id = v.document_id"
+            " WHERE d.removing_since IS NOT NULL AND NOT EXISTS"
+            f" (SELECT 1 FROM job j WHERE j.document_id = d.id AND j.state IN {_OPEN}"
+            "   AND j.kind = 'remove')",
+        ),
+        "stuck_cleaning": (
+            "were replaced, but no job takes them away",
+            "SELECT v.id FROM version v JOIN document d ON d.id = v.document_id"
+            " WHERE v.state = 'superseded' AND d.removing_since IS NULL AND NOT EXISTS"
+            f" (SELECT 1 FROM job j WHERE j.version_id = v.id AND j.state IN {_OPEN})",
+        ),
+        "silent_jobs": (
+            "are queued without a message",
+            "SELECT j.version_id AS id FROM job j WHERE j.state = 'queued' AND NOT EXISTS"
+            " (SELECT 1 FROM outbox o WHERE o.job_id = j.id)",
+        ),
+        "expired_leases": (
+            "run on leases that ended long ago",
+            "SELECT j.version_id AS id FROM job j WHERE j.state = 'running'"
+            f" AND j.lease_until < now() - interval '{_LATE_S} seconds'",
+        ),
+    }
+    for kind, (what, question) in questions.items():
+        ids = tuple(row.id for row in tx.execute(text(question)))
+        if ids:
+            detail = f"{len(ids)} versions {what}: {_some(ids)}"
+            yield Finding(kind, detail, repairable=True, versions=ids)
+
+
+def _ledger(tx: Connection) -> Iterator[Finding]:
+    """Visible versions whose pages or chunks are not what their ledger says."""
+    rows = tx.execute(
+        text(
+            "SELECT v.id FROM document d JOIN version v ON v.id = d.version_id"
+            " LEFT JOIN coverage g ON g.version_id = v.id"
+            " LEFT JOIN (SELECT version_id, count(*) AS n FROM chunk GROUP BY 1) k"
+            "   ON k.version_id = v.id"
+            " LEFT JOIN (SELECT version_id, count(*) AS n FROM page GROUP BY 1) p"
+            "   ON p.version_id = v.id"
+            " WHERE d.removing_since IS NULL AND (g.version_id IS NULL OR v.state <> 'ready'"
+            "   OR g.chunks <> coalesce(k.n, 0) OR g.pages <> coalesce(p.n, 0)"
+            "   OR g.vectors <> g.chunks)"
+        )
+    )
+    ids = tuple(row.id for row in rows)
+    if ids:
+        yield Finding(
+            "ledger", f"{len(ids)} documents differ from their ledger: {_some(ids)}", False, ids
+        )
+
+
+def _vectors(stores: Stores) -> Iterator[Finding]:
+    """Compare the chunk ids of the catalogue with those of the vector store."""
+    with stores.database.transaction() as tx:
+        expected = {
+            row.id: row.version_id for row in tx.execute(text("SELECT id, version_id FROM chunk"))
+        }
+        under_way = {
+            row.version_id
+            for row in tx.execute(text(f"SELECT version_id FROM job WHERE state IN {_OPEN}"))
+        }
+    orphans: list[uuid.UUID] = []
+    for version, chunk in stores.vectors.chunk_ids(stores.index):
+        if chunk in expected:
+            del expected[chunk]
+        elif version not in under_way:
+            orphans.append(chunk)
+    missing = {version for version in expected.values() if version not in under_way}
+    if orphans:
+        yield Finding(
+            "orphan_vectors",
+            f"{len(orphans)} vectors belong to no chunk: {_some(orphans)}",
+            repairable=True,
+            chunks=tuple(orphans),
+        )
+    if missing:
+        yield Finding(
+            "missing_vectors",
+            f"{len(expected)} chunks of {len(missing)} versions have no vector: {_some(missing)}",
+            repairable=True,
+            versions=tuple(sorted(missing)),
+        )
+
+
+def _objects(stores: Stores, *, verify: bool) -> Iterator[Finding]:
+    """Compare the objects that versions name with those that are there."""
+    with stores.database.transaction() as tx:
+        named = {
+            row.object_key
+            for row in tx.execute(
+                text(
+                    "SELECT v.object_key FROM version v JOIN document d ON d.id = v.document_id"
+                    " WHERE d.removing_since IS NULL"
+                )
+            )
+        }
+        removing = {
+            row.object_key
+            for row in tx.execute(
+                text(
+                    "SELECT v.object_key FROM version v JOIN document d ON d.id = v.document_id"
+                    " WHERE d.removing_since IS NOT NULL"
+                )
+            )
+        }
+    present = set(stores.objects.keys())
+    if missing := sorted(named - present):
+        yield Finding(
+            "missing_objects", f"{len(missing)} originals are gone: {_some(missing)}", False
+        )
+    if verify:
+        wrong = [key for key in sorted(named & present) if not stores.objects.verify(key)]
+        if wrong:
+            yield Finding(
+                "damaged_objects", f"{len(wrong)} originals changed: {_some(wrong)}", False
+            )
+    if orphans := sorted(present - named - removing):
+        yield Finding(
+            "orphan_objects",
+            f"{len(orphans)} objects belong to no document: {_some(orphans)}",
+            repairable=True,
+            keys=tuple(orphans),
+        )
+
+
+def _delete_orphans(stores: Stores, keys: Sequence[str]) -> None:
+    for key in keys:
+        with stores.database.transaction() as tx:
+            # Somebody may be taking in this very content right now.
+            catalogue.lock_content(tx, key.rsplit("/", 1)[-1])
+            named = tx.scalar(
+                text("SELECT 1 FROM version WHERE object_key = :k LIMIT 1"), {"k": key}
+            )
+            if named is None:
+                stores.objects.delete(key)
+
+
+def _queue_again(database: Database, finding: Finding, correlation_id: uuid.UUID) -> None:
+    kinds: dict[str, jobs.Kind] = {"stuck_removals": "remove", "stuck_cleaning": "clean"}
+    with database.transaction() as tx:
+        if finding.kind in ("silent_jobs", "expired_leases"):
+            jobs.announce_again(tx, finding.versions)
+            return
+        for version in finding.versions:
+            row = catalogue.version(tx, version)
+            if row is not None:
+                kind = kinds.get(finding.kind, "ingest")
+                jobs.enqueue(tx, kind, row.document_id, version, correlation_id)
+
+
+def _some(items: Sequence[object] | set[uuid.UUID]) -> str:
+    shown = [str(item) for item in sorted(items, key=str)[:_SHOWN]]
+    return ", ".join(shown) + (", …" if len(items) > _SHOWN else "")
