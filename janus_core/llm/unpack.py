@@ -109,7 +109,7 @@ def _unpack_model(
 
 
 def _is_whole(folder: Path, file: Mapping[str, Any]) -> bool:
-    path = folder / file["path"]
+    path: Path = folder / file["path"]
     size: int = file["size"]
     return path.is_file() and path.stat().st_size == size
 
