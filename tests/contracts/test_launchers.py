@@ -55,11 +55,9 @@ def home() -> Iterator[Path]:
 
 
 def end_all(folder: Path) -> None:
-    for kind in KINDS:
-        server = make(kind, folder)
-        for process in find_processes(server._is_ours):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+    for process in find_processes(lambda argv: any(f"{folder}/" in each for each in argv)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(params=KINDS)
