@@ -1,12 +1,14 @@
-"""The sentences of the evidence that may support an answer, with what surrounds each."""
+"""The sentences of the evidence that may support an answer, with what each leans on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from janus_core.agents import sentences
+from janus_core.agents.lexicon import word_set
+from janus_core.agents.sentences import Span
 from janus_core.agents.words import Word, is_name, keys, words
 from janus_core.answers import Evidence
 from janus_core.documents import Passage
@@ -16,24 +18,37 @@ MOST_SENTENCES = 240
 """Bounds the work on a passage that is one long list; lexical checks of these take milliseconds."""
 LONGEST = 1_200
 """Characters. A longer "sentence" is a table or code without marks; nobody wants it quoted."""
+_LEANING = word_set("leaning")
+_TEMPLATE_MARK = re.compile(r"<\|[^<>\s]{1,40}\|?>|\[/?INST\]|<</?SYS>>", re.IGNORECASE)
+_COMMAND = re.compile(
+    r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous)"
+    r"|\byou are (?:now |an? )(?:ai|assistant|chatbot|language model|dan)\b|\bsystem prompt\b"
+    r"|\b(?:as an ai|dear (?:ai|assistant|model))\b|\b(?:reply|respond|answer) only with\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sentence of a passage: `passage.text[start:end]`, with its neighbours."""
+    """A sentence of a passage: `passage.text[span.start:span.end]`, with its surroundings."""
 
     passage: Passage
     rank: int
     """1 is the best passage."""
-    start: int
-    end: int
-    before: str = ""
-    after: str = ""
+    span: Span
+    before: Span | None = None
+    """The sentence just before, in the same paragraph."""
+    above: tuple[Span, ...] = ()
+    """The heading, lead of the list and head of the table it stands under."""
+    record: bool = False
+    """A field, dated entry, list item or row: what stands beside it is about something else."""
+    suspect: bool = False
+    """The passage tries to give orders to a model: shown to none, and quoted last."""
 
     @property
     def quote(self) -> str:
         """The exact text in the passage."""
-        return self.passage.text[self.start : self.end]
+        return self._at(self.span)
 
     @cached_property
     def text(self) -> str:
@@ -51,24 +66,44 @@ class Candidate:
         return keys(self.text)
 
     @cached_property
-    def heading_keys(self) -> frozenset[str]:
-        """The keys of the document's title and of the passage's headings."""
+    def leans(self) -> bool:
+        """Whether it is only understood with the sentence before it: "It was built by …"."""
+        opening = [w.text.casefold() for w in self.words[:3]]
+        return self.before is not None and (
+            any(word in _LEANING for word in opening) or len(self.words) <= 5
+        )
+
+    @cached_property
+    def before_keys(self) -> frozenset[str]:
+        """The keys of the sentence before."""
+        return keys(sentences.clean(self._at(self.before))) if self.before else frozenset()
+
+    @cached_property
+    def above_keys(self) -> frozenset[str]:
+        """The keys of what it stands under within the passage."""
+        return keys(". ".join(sentences.clean(self._at(span)) for span in self.above))
+
+    @cached_property
+    def title_keys(self) -> frozenset[str]:
+        """The keys of the document's title and of the passage's place in it."""
         return keys(sentences.clean(f"{self.passage.title}. {self.passage.locator}"))
 
     @cached_property
-    def near_keys(self) -> frozenset[str]:
-        """The keys of the sentences just before and after."""
-        return keys(f"{self.before} {self.after}")
-
-    @cached_property
     def passage_keys(self) -> frozenset[str]:
-        """The keys of the whole passage and its headings."""
-        return keys(sentences.clean(self.passage.text)) | self.heading_keys
+        """The keys of the whole passage, title and place."""
+        return keys(sentences.clean(self.passage.text)) | self.title_keys
 
     @cached_property
     def names(self) -> frozenset[str]:
         """The keys of the names in the sentence."""
         return frozenset(w.key for w in self.words if is_name(w, self.text))
+
+    def at(self, span: Span) -> str:
+        """Given a span of the same passage, return its text on one line."""
+        return sentences.clean(self._at(span))
+
+    def _at(self, span: Span) -> str:
+        return self.passage.text[span.start : span.end]
 
 
 def candidates(evidence: Evidence) -> list[Candidate]:
@@ -80,28 +115,42 @@ def candidates(evidence: Evidence) -> list[Candidate]:
             if candidate.text not in seen:
                 seen.add(candidate.text)
                 found.append(candidate)
-        if len(found) >= MOST_SENTENCES:
-            break
     return found[:MOST_SENTENCES]
 
 
-def _of_passage(passage: Passage, rank: int) -> Sequence[Candidate]:
+def _of_passage(passage: Passage, rank: int) -> list[Candidate]:
     text = passage.text
-    spans = [
-        span
-        for span in sentences.split(text)
-        if span.end - span.start <= LONGEST
-        and any(c.isalnum() for c in text[span.start : span.end])
-    ]
-    lines = [sentences.clean(text[span.start : span.end]) for span in spans]
-    return [
-        Candidate(
-            passage=passage,
-            rank=rank,
-            start=span.start,
-            end=span.end,
-            before=lines[i - 1] if i else "",
-            after=lines[i + 1] if i + 1 < len(lines) else "",
-        )
-        for i, span in enumerate(spans)
-    ]
+    suspect = bool(_COMMAND.search(text) or _TEMPLATE_MARK.search(text))
+    found: list[Candidate] = []
+    heading: Span | None = None
+    lead: Span | None = None
+    head: Span | None = None
+    spans = [s for s in sentences.split(text) if any(c.isalnum() for c in text[s.start : s.end])]
+    for i, span in enumerate(spans):
+        written = text[span.start : span.end]
+        previous = spans[i - 1] if i and spans[i - 1].line == span.line else None
+        alone = previous is None and (i + 1 == len(spans) or spans[i + 1].line != span.line)
+        item, row = sentences.is_item(written), "\t" in written or " | " in written
+        if not row:
+            head = None
+        if not item and previous is None:
+            lead = None
+        if span.end - span.start <= LONGEST and not _TEMPLATE_MARK.search(written):
+            found.append(
+                Candidate(
+                    passage=passage,
+                    rank=rank,
+                    span=span,
+                    before=previous,
+                    above=tuple(s for s in (heading, lead, head) if s is not None),
+                    record=item or sentences.is_record(written),
+                    suspect=suspect,
+                )
+            )
+        if row and head is None and not any(c.isdigit() for c in written):
+            head = span
+        elif written.endswith(":"):
+            lead = span
+        elif alone and i + 1 < len(spans) and sentences.is_heading(written):
+            heading = span
+    return found

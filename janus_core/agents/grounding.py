@@ -68,7 +68,12 @@ def _wrong_number(said: Claim, source: Candidate) -> str:
         if number not in have:
             return f"number {number} is not in the source"
         known = nouns.get(number, set())
-        if noun and known and noun not in known and noun not in source.heading_keys:
+        if (
+            noun
+            and known
+            and noun not in known
+            and noun not in (source.title_keys | source.above_keys)
+        ):
             return f"{number} {noun} is not what the source counts"
     return ""
 

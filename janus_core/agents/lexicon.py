@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -25,10 +26,21 @@ def word_groups(name: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(line.split()) for line in str(_lexicon()[name]).splitlines() if line)
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """Something measured."""
+
+    asked: frozenset[str]
+    """Words that ask for it, and that its unit alone answers: "how heavy" – "86 kg"."""
+    named: frozenset[str]
+    """Words that ask for one of several such: "diameter" is not answered by any length."""
+    units: frozenset[str]
+
+
 @lru_cache(maxsize=1)
-def quantities() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
-    """Return for each quantity the words that ask for it and the units that answer."""
+def quantities() -> tuple[Quantity, ...]:
+    """Return the quantities that can be asked for."""
     return tuple(
-        (frozenset(entry["asked"].split()), frozenset(entry["units"].split()))
+        Quantity(*(frozenset(entry.get(name, "").split()) for name in ("asked", "named", "units")))
         for entry in _lexicon()["quantities"].values()
     )

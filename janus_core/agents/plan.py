@@ -20,11 +20,7 @@ _BACK_REFERENCE = re.compile(
     r"\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|one|ones|there|same)\b",
     re.I,
 )
-_SUBJECT = re.compile(
-    r"\b(?:who|whom|whose|when|where|why|how|what|which)\b(?:\s+(?:many|much|often|long|old|far|high|big))?"
-    r"|\b(?:is|are|was|were|does|do|did|has|have|had|can|could|must|should|will|would|may|might)\b",
-    re.I,
-)
+_BRACKETS = re.compile(r"\s*\([^()]*\)\s*\??\s*$")
 MOST_PARTS = 4
 LONGEST_QUESTION = 2_000
 """Characters. What is longer is searched by its beginning."""
@@ -62,8 +58,7 @@ def _parts(text: str) -> list[str]:
         return [text]
     whole = [f"{pieces[0]}?"]
     for piece in pieces[1:]:
-        resolved = _with_terms(piece, pieces[0]) if _refers_back(piece) else piece
-        whole.append(f"{resolved}?")
+        whole.append(_with_terms(piece, pieces[0]) if _refers_back(piece) else f"{piece}?")
     return whole
 
 
@@ -84,13 +79,16 @@ def _refers_back(text: str) -> bool:
     return bool(_BACK_REFERENCE.search(text)) or len(content) < 2
 
 
+def with_subject(text: str, terms: list[str]) -> str:
+    """Given a question and what its pronouns stand for, return it with that in brackets."""
+    plain = _BRACKETS.sub("", text).rstrip(" ?")
+    return f"{plain} ({' '.join(dict.fromkeys(terms))})?" if terms else f"{plain}?"
+
+
 def _with_terms(text: str, earlier: str) -> str:
     """Given a question and an earlier one, return it with the earlier one's subject in brackets."""
     own = {w.key for w in words(text)}
-    found = words(earlier)
-    names = [w.text for w in found if is_name(w, earlier) and w.key not in own]
-    nouns = [
-        w.text for w in found if w.content and w.key not in own and not _SUBJECT.fullmatch(w.text)
-    ]
-    terms = list(dict.fromkeys(names or nouns[:4]))
-    return f"{text.rstrip(' ?')} ({' '.join(terms)})?" if terms else text
+    found = [w for w in words(earlier) if w.key not in own]
+    names = [w.text for w in found if is_name(w, earlier)]
+    nouns = [w.text for w in found if w.content]
+    return with_subject(text, names or nouns[:4])

@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from janus_core.agents.asking import Asked, asked
 from janus_core.agents.candidates import Candidate, candidates
-from janus_core.agents.relevance import Asked, Relevance, asked, relevance
+from janus_core.agents.lexicon import word_set
+from janus_core.agents.plan import with_subject
+from janus_core.agents.relevance import Relevance, Similar, relevance
+from janus_core.agents.words import is_identifier, stem
 from janus_core.answers import Evidence
 from janus_core.llm.base import Embedder, Vector
 
 MOST_EMBEDDED = 24
 """Sentences worth embedding; the others lost on words alone. About 0.15 s on two cores."""
-LEAST_COVERAGE = 0.75
-LEAST_SCORE = 0.55
+MOST_COMPARED = 40
+"""Words of the most promising sentences that are compared with a missing term."""
+ALIKE = 0.62
+"""Cosine of two single words (MiniLM) from which they mean about the same.
+
+Measured: "cheap"/"inexpensive" 0.86, "dog"/"pets" 0.70, "loud"/"noise" 0.66 lie above;
+"warranty"/"service" 0.39, "replaced"/"tested" 0.33, "cleaned"/"replaced" 0.58 below.
+Opposites lie above as well, so those are listed in the lexicon.
+"""
+LEAST_SCORE = 0.5
 LEAST_CLOSE = 0.35
 """Below this score not even a closest passage is worth naming."""
+_COMMON = 0.6
+"""A name in more than this share of the passages tells none of them apart."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +44,7 @@ class Scored:
     @property
     def answers(self) -> bool:
         """Whether the sentence may be quoted as an answer."""
-        judged = self.relevance
-        return (
-            judged.typed
-            and judged.must
-            and judged.coverage >= LEAST_COVERAGE
-            and self.score >= LEAST_SCORE
-        )
+        return self.relevance.answers and self.score >= LEAST_SCORE
 
 
 @dataclass(frozen=True)
@@ -71,26 +79,35 @@ class Reading:
 def read(evidence: Evidence, question: str, parts: Sequence[str], embedder: Embedder) -> Reading:
     """Given evidence and a question with its parts, return both read against each other.
 
-    One call to the embedder for the sentences, one for each part. Raise ModelUnavailable.
+    One call to the embedder for all sentences, one for each part, and one more
+    for a part that no sentence answers in its own words. Raise ModelUnavailable.
     """
     everything = candidates(evidence)
     questions = [asked(part) for part in parts]
-    judged = [[relevance(q, c) for c in everything] for q in questions]
-    chosen = _most_promising(everything, judged)
-    sentences = [everything[i] for i in chosen]
-    vectors = embedder.embed_passages([c.text for c in sentences]) if sentences else []
+    commons = [_common(q, evidence, everything) for q in questions]
+    chosen = _most_promising(
+        everything,
+        [
+            [relevance(q, c, None, common) for c in everything]
+            for q, common in zip(questions, commons, strict=True)
+        ],
+    )
+    vectors = embedder.embed_passages([c.text for c in chosen]) if chosen else []
     whole = asked(question)
     whole_vector = embedder.embed_query(question)
-    read_parts = []
-    for q, judgements in zip(questions, judged, strict=True):
+    read_parts: list[Part] = []
+    for i, (q, common) in enumerate(zip(questions, commons, strict=True)):
+        if i and read_parts[0].best is not None:
+            q = _resolved(q, read_parts[0])
         vector = whole_vector if q.text == question else embedder.embed_query(q.text)
-        scored = [
-            _scored(c, judgements[i], cosine(vector, v))
-            for i, c, v in zip(chosen, sentences, vectors, strict=True)
-        ]
-        scored.sort(key=lambda s: (not s.answers, -s.score))
-        read_parts.append(Part(q, vector, tuple(scored)))
-    return Reading(whole, whole_vector, tuple(read_parts), tuple(sentences), tuple(vectors))
+        similarities = [cosine(vector, v) for v in vectors]
+        part = _part(q, vector, chosen, similarities, None, common)
+        if part.best is None and part.ranked:
+            similar = _similar(part, embedder)
+            if similar:
+                part = _part(q, vector, chosen, similarities, similar, common)
+        read_parts.append(part)
+    return Reading(whole, whole_vector, tuple(read_parts), tuple(chosen), tuple(vectors))
 
 
 def cosine(a: Vector, b: Vector) -> float:
@@ -98,36 +115,123 @@ def cosine(a: Vector, b: Vector) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def _most_promising(everything: list[Candidate], judged: list[list[Relevance]]) -> list[int]:
+def _resolved(question: Asked, first: Part) -> Asked:
+    """What a pronoun of a later part stands for: the names that answered the first."""
+    best = first.best
+    if best is None:
+        return question
+    names = [
+        word.text
+        for word in best.candidate.words
+        if word.key in best.candidate.names and word.key not in first.asked.keys
+    ]
+    return asked(with_subject(question.text, names)) if names else question
+
+
+def _common(question: Asked, evidence: Evidence, everything: list[Candidate]) -> frozenset[str]:
+    passages = {c.passage.chunk_id: c.passage_keys for c in everything}
+    if len(passages) < 3:
+        return frozenset()
+    return frozenset(
+        term.key
+        for term in question.terms
+        if term.must
+        and not any(c.isdigit() for c in term.text)
+        and not ("_" in term.text and is_identifier(term.text))
+        and sum(term.key in keys for keys in passages.values()) > _COMMON * len(passages)
+    )
+
+
+def _most_promising(everything: list[Candidate], judged: list[list[Relevance]]) -> list[Candidate]:
     """The candidates worth embedding, the best of each part in turn."""
     orders = [
         sorted(
             range(len(everything)),
             key=lambda i: (
                 -(
-                    judgements[i].coverage
-                    + 0.3 * judgements[i].own
-                    + 0.3 * judgements[i].typed
+                    row[i].coverage
+                    + 0.3 * row[i].own
+                    + 0.3 * row[i].typed
+                    + 0.3 * row[i].answers
                     + 0.3 / everything[i].rank
+                    - 0.5 * everything[i].suspect
                 )
             ),
         )
-        for judgements in judged
+        for row in judged
     ]
     chosen: dict[int, None] = {}
     for i in (i for together in zip(*orders, strict=True) for i in together):
         if len(chosen) >= MOST_EMBEDDED:
             break
         chosen.setdefault(i)
-    return sorted(chosen)
+    return [everything[i] for i in sorted(chosen)]
+
+
+def _part(
+    question: Asked,
+    vector: Vector,
+    chosen: Sequence[Candidate],
+    similarities: Sequence[float],
+    similar: Similar | None,
+    common: frozenset[str],
+) -> Part:
+    scored = [
+        _scored(c, relevance(question, c, similar, common), s)
+        for c, s in zip(chosen, similarities, strict=True)
+    ]
+    scored.sort(key=lambda s: (not s.answers, -s.score))
+    return Part(question, vector, tuple(scored))
 
 
 def _scored(candidate: Candidate, judged: Relevance, similarity: float) -> Scored:
     score = (
-        0.35 * judged.coverage
-        + 0.15 * judged.own
+        0.3 * judged.coverage
+        + 0.2 * judged.own
         + 0.35 * similarity
         + 0.1 * judged.typed
         + 0.05 / candidate.rank
+        - 0.3 * candidate.suspect
     )
     return Scored(candidate, judged, similarity, score)
+
+
+def _similar(part: Part, embedder: Embedder) -> Similar:
+    """Given a part that nothing answers, return which words may say what its terms ask."""
+    missing = {
+        term.key: term.text.casefold()
+        for term in part.asked.terms
+        if not term.must
+        and term.weight >= 1.0
+        and any(term.key in s.relevance.missing for s in part.ranked)
+        and not _opposed(term.text)
+    }
+    if not missing:
+        return {}
+    there: dict[str, str] = {}
+    for scored in part.ranked[:8]:
+        for word in scored.candidate.words:
+            if (
+                word.content
+                and word.key not in part.asked.keys
+                and word.key not in scored.candidate.names
+                and not _opposed(word.text)
+                and len(there) < MOST_COMPARED
+            ):
+                there.setdefault(word.key, word.text.casefold())
+    if not there:
+        return {}
+    vectors = embedder.embed_passages([*missing.values(), *there.values()])
+    terms, others = vectors[: len(missing)], vectors[len(missing) :]
+    return {
+        key: frozenset(
+            other
+            for other, vector in zip(there, others, strict=True)
+            if cosine(own, vector) >= ALIKE
+        )
+        for key, own in zip(missing, terms, strict=True)
+    }
+
+
+def _opposed(word: str) -> bool:
+    return stem(word) in {stem(w) for w in word_set("opposites")}

@@ -42,6 +42,8 @@ class Span:
 
     start: int
     end: int
+    line: int = 0
+    """Sentences of one paragraph, item or table row have the same number."""
 
 
 def clean(text: str) -> str:
@@ -57,10 +59,39 @@ def split(text: str, *, wrapped: bool = True) -> list[Span]:
     (as in PDF text); without, each line end is a boundary (as in model output).
     """
     spans: list[Span] = []
+    line = 0
     for start, end in _clean_stretches(text):
         for line_start, line_end in _units(text, start, end, wrapped):
-            spans.extend(_sentences(text, line_start, line_end))
+            line += 1
+            spans.extend(
+                Span(span.start, span.end, line) for span in _sentences(text, line_start, line_end)
+            )
     return spans
+
+
+def is_heading(line: str) -> bool:
+    """Given a line (paragraph, item, row), return whether it announces what follows it."""
+    text = line.strip()
+    if not text or "\t" in text or " | " in text or _DATED.match(text) or _FIELD.match(text):
+        return False
+    if text.endswith(":"):
+        return True
+    return (
+        len(text) <= 90
+        and len(text.split()) <= 10
+        and text[-1] not in ".!?;,。！？"
+        and (not _ITEM.match(text) or text.startswith("#"))
+    )
+
+
+def is_item(line: str) -> bool:
+    """Given a line, return whether it is an item of a list."""
+    return bool(_ITEM.match(line)) and not line.startswith("#")
+
+
+def is_record(line: str) -> bool:
+    """Given a line, return whether it stands for itself: a field, a dated entry, a table row."""
+    return bool(_FIELD.match(line) or _DATED.match(line)) or "\t" in line or " | " in line
 
 
 class SentenceStream:

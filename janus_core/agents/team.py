@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from janus_core.agents.candidates import Candidate
 from janus_core.agents.plan import parts_of, plan
-from janus_core.agents.reading import LEAST_CLOSE, Reading, Scored, read
+from janus_core.agents.quoting import Source, quotation, source
+from janus_core.agents.reading import LEAST_CLOSE, Part, Reading, Scored, read
 from janus_core.agents.research import Search, merge, research
 from janus_core.agents.verify import Support, verify
 from janus_core.agents.write import NOT_STATED, Writing, prompt
@@ -80,7 +81,7 @@ async def answer(
             done = await _write(run, reading, embedder, model, strict=strict)
         for place, part in enumerate(reading.parts):
             if place not in done and part.best is not None:
-                run.quote(part.best)
+                run.quote(part)
                 done.add(place)
         open_parts = [part for place, part in enumerate(open_parts) if place not in done]
         if not open_parts:
@@ -114,7 +115,8 @@ async def _write(
                     if isinstance(verdict, Support) and useful:
                         held += 1
                         done |= verdict.answered
-                        run.say(verdict.text, verdict.sources, kind="answer")
+                        run.say(verdict.text, [source(c) for c in verdict.sources], "answer")
+                        run.note(verdict.sources)
                     else:
                         run.dropped += 1
                     if held >= MOST_SENTENCES or (not useful and len(done) == len(reading.parts)):
@@ -131,8 +133,7 @@ async def _write(
 
 def _again(chosen: Plan, open_parts: Sequence[str], run: _Run) -> Plan:
     """The plan of another round: what is still open, with the names found so far."""
-    names = " ".join(dict.fromkeys(name for s in run.sources for name in sorted(s.names)))
-    queries = tuple(f"{part} {names}".strip() for part in open_parts)
+    queries = tuple(f"{part} {' '.join(run.names)}".strip() for part in open_parts)
     return chosen.model_copy(update={"queries": queries})
 
 
@@ -160,7 +161,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
     said: list[AnswerSentence] = field(default_factory=list)
     citations: list[Citation] = field(default_factory=list)
-    sources: list[Candidate] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     kind: AnswerKind = "not_stated"
     dropped: int = 0
@@ -179,18 +180,24 @@ class _Run:
             self.steps.append(Step(agent=agent, summary=step.summary, took_ms=took))
             self.sink(StepEnded(agent=agent, summary=step.summary, took_ms=took, failed=failed))
 
-    def say(self, text: str, sources: Sequence[Candidate], kind: AnswerKind) -> None:
-        numbers = tuple(dict.fromkeys(self._cite(source) for source in sources))
+    def say(self, text: str, sources: Sequence[Source], kind: AnswerKind) -> None:
         if any(said.text == text for said in self.said):
             return
+        numbers = tuple(dict.fromkeys(self._cite(source) for source in sources))
         self.said.append(AnswerSentence(text=text, citations=numbers))
-        self.sources.extend(sources)
         if self.kind != "answer":
             self.kind = kind
         self.sink(Sentence(text=text, citations=numbers))
 
-    def quote(self, best: Scored) -> None:
-        self.say(best.candidate.text, (best.candidate,), kind="quote")
+    def quote(self, part: Part) -> None:
+        if part.best is not None:
+            text, sources = quotation(part.asked, part.best.candidate)
+            self.say(text, sources, "quote")
+            self.note([part.best.candidate])
+
+    def note(self, used: Sequence[Candidate]) -> None:
+        """Keep the names that were found: they lead the next round."""
+        self.names.update(dict.fromkeys(w.text for c in used for w in c.words if w.key in c.names))
 
     def conclude(self, open_parts: Sequence[str], closest: Scored | None, all_parts: int) -> None:
         """Say what was not found."""
@@ -203,9 +210,8 @@ class _Run:
             self._remark(NOTHING)
         else:
             self._remark(NOT_DIRECTLY)
-            source = closest.candidate
-            text = f"Closest passage: “{source.text}”"
-            number = self._cite(source)
+            text = f"Closest passage: “{closest.candidate.text}”"
+            number = self._cite(source(closest.candidate))
             self.said.append(AnswerSentence(text=text, citations=(number,)))
             self.sink(Sentence(text=text, citations=(number,)))
 
@@ -226,10 +232,10 @@ class _Run:
         self.said.append(AnswerSentence(text=text))
         self.sink(Sentence(text=text))
 
-    def _cite(self, source: Candidate) -> int:
-        passage = source.passage
+    def _cite(self, cited: Source) -> int:
+        passage = cited.passage
         for known in self.citations:
-            if known.chunk_id == str(passage.chunk_id) and known.quote == source.quote:
+            if known.chunk_id == str(passage.chunk_id) and known.quote == cited.quote:
                 return known.n
         citation = Citation(
             n=len(self.citations) + 1,
@@ -238,7 +244,7 @@ class _Run:
             uri=passage.uri,
             page=passage.page,
             locator=passage.locator,
-            quote=source.quote,
+            quote=cited.quote,
             chunk_id=str(passage.chunk_id),
         )
         self.citations.append(citation)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from janus_core.agents import grounding
 from janus_core.agents.candidates import Candidate
+from janus_core.agents.kinds import has_kind
 from janus_core.agents.reading import Part, Reading, cosine
-from janus_core.agents.relevance import has_kind
 from janus_core.llm.base import Embedder, Vector
 
 _CLAUSE = re.compile(
@@ -86,7 +86,9 @@ def _source(text: str, vector: Vector, reading: Reading, *, strict: bool) -> Can
             or (similarity + shared) / 2 < grounding.LEAST_MEAN
         ):
             continue
-        known = reading.question.keys & (candidate.heading_keys | candidate.near_keys)
+        known = reading.question.keys & (
+            candidate.title_keys | candidate.above_keys | candidate.before_keys
+        )
         problem = grounding.objection(said, candidate, known, strict=strict)
         if not problem:
             return candidate

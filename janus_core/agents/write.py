@@ -19,12 +19,6 @@ EVIDENCE_WORDS = 260
 _TEMPLATE_MARK = re.compile(
     r"<\|?[^<>\s]{1,40}\|?>|\[/?INST\]|<</?SYS>>|^#{2,}\s*\w+:", re.IGNORECASE
 )
-_COMMAND = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous|context)"
-    r"|\byou are (?:now |an? )(?:ai|assistant|chatbot|language model|dan)\b|\bsystem prompt\b"
-    r"|\b(?:as an ai|dear (?:ai|assistant|model))\b|\b(?:reply|respond|answer) (?:only )?with\b",
-    re.IGNORECASE,
-)
 _MARKS = re.compile(r"\s*\[\d{1,2}\](?:\s*\[\d{1,2}\])*")
 _LABEL = re.compile(r"^(?:answer|a|response)\s*:\s*", re.IGNORECASE)
 NOT_STATED = re.compile(r"\bnot stated\b|\bNOT_STATED\b", re.IGNORECASE)
@@ -102,7 +96,7 @@ def excerpts_for(reading: Reading, evidence_words: int) -> list[Candidate]:
         for scored in together:
             candidate = scored.candidate
             cost = len(candidate.text.split())
-            if candidate in chosen or cost > budget or _COMMAND.search(candidate.text):
+            if candidate in chosen or cost > budget or candidate.suspect:
                 continue
             chosen[candidate] = None
             budget -= cost

@@ -1,0 +1,67 @@
+"""Quoting: the exact text of a passage, with as much around it as one needs to understand it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from janus_core.agents.asking import Asked
+from janus_core.agents.candidates import Candidate
+from janus_core.agents.sentences import Span, clean
+from janus_core.agents.words import is_identifier, words
+from janus_core.documents import Passage
+
+_FAR = 400
+"""Characters between a heading and a sentence over which they are no longer quoted as one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A stretch of a passage that supports a sentence."""
+
+    passage: Passage
+    start: int
+    end: int
+
+    @property
+    def quote(self) -> str:
+        """The exact text."""
+        return self.passage.text[self.start : self.end]
+
+
+def source(candidate: Candidate) -> Source:
+    """Given a candidate, return it as a source."""
+    return Source(candidate.passage, candidate.span.start, candidate.span.end)
+
+
+def quotation(question: Asked, candidate: Candidate) -> tuple[str, tuple[Source, ...]]:
+    """Given a question and the sentence that answers it, return what to show and its sources.
+
+    A sentence that leans on the one before is quoted with it. One that names
+    its subject only in the heading ("Sets the …", under "shared_buffers") is
+    quoted with the heading.
+    """
+    text, span = candidate.text, candidate.span
+    if candidate.leans and candidate.before is not None:
+        span = Span(candidate.before.start, span.end, span.line)
+        text = clean(candidate.passage.text[span.start : span.end])
+    heading = _needed_heading(question, candidate)
+    if heading is None:
+        return text, (Source(candidate.passage, span.start, span.end),)
+    shown = f"{candidate.at(heading).rstrip(':')}: {text}"
+    if 0 <= span.start - heading.end <= _FAR:
+        return shown, (Source(candidate.passage, heading.start, span.end),)
+    return shown, (
+        Source(candidate.passage, heading.start, heading.end),
+        Source(candidate.passage, span.start, span.end),
+    )
+
+
+def _needed_heading(question: Asked, candidate: Candidate) -> Span | None:
+    for heading in reversed(candidate.above):
+        found = {w.key: w for w in words(candidate.at(heading))}
+        lacking = found.keys() - candidate.keys - candidate.before_keys
+        covers = any(term.key in lacking for term in question.terms if term.weight >= 1.0)
+        names = question.kind == "choice" and any(is_identifier(found[k].text) for k in lacking)
+        if covers or (names and not any(is_identifier(w.text) for w in candidate.words)):
+            return heading
+    return None
