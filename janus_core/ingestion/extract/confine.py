@@ -57,16 +57,18 @@ def confine(*, open_files: int, memory_bytes: int, cpu_seconds: int) -> dict[str
         ("bounded_memory", resource.RLIMIT_DATA, memory_bytes + _DATA_SLACK),
         ("no_new_file", resource.RLIMIT_NOFILE, open_files),
     ):
-        effects[name] = _limit(limit, value)
+        # At the soft limit of CPU time comes SIGXCPU, which tells the reason; at the hard
+        # one SIGKILL, which does not.
+        effects[name] = _limit(limit, value, value + (limit == resource.RLIMIT_CPU))
     return effects
 
 
-def _limit(limit: int, value: int) -> bool:
-    _, hard = resource.getrlimit(limit)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
+def _limit(limit: int, soft: int, hard: int) -> bool:
+    _, most = resource.getrlimit(limit)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
     try:
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(limit, (soft, hard))
     except (ValueError, OSError):  # the platform does not know or allow it
         return False
     return True

@@ -208,7 +208,8 @@ class _Writer:
             self._inline.append(" ")
         elif tag == "tr" and self._cells is not None:
             if any(self._cells):
-                self._block(f"| {' | '.join(self._cells)} |", tight=True)
+                follows = bool(self._blocks) and self._blocks[-1].startswith("|")
+                self._block(f"| {' | '.join(self._cells)} |", tight=follows)
             self._cells = []
         else:
             self._flush()
