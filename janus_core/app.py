@@ -19,6 +19,7 @@ from janus_core import secrets as secret_files
 from janus_core.errors import NotInitialised
 from janus_core.llm.base import ChatModel, Embedder
 from janus_core.locations import Locations, locate
+from janus_core.processes import file_errors
 from janus_core.secrets import Secrets
 from janus_core.settings import LoadedSettings, Settings, load_settings
 from janus_core.stores.base import ObjectStore, VectorStore
@@ -197,9 +198,14 @@ class Janus:
             sink=self.live.publish,
         )
 
+    def is_initialised(self) -> bool:
+        """Return whether Janus was ever brought up here. Raise BadConfiguration."""
+        with file_errors("cannot look at the settings"):
+            return self.locations.secrets_file.exists()
+
     def require_up(self) -> None:
         """Raise NotInitialised, StoreUnavailable or TooNew unless the truth store can be used."""
-        if not self.locations.secrets_file.exists():
+        if not self.is_initialised():
             raise NotInitialised("Janus was never brought up here", "Run: janus up")
         self.database.check_schema()
 

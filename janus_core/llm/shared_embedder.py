@@ -273,6 +273,19 @@ class SharedEmbedder:
         )
 
 
+def stop_servers(runtime: Path) -> None:
+    """Given the folder for sockets, end every embedding server there. Idempotent."""
+    for path in sorted(runtime.glob("embed-*.sock")):
+        with (
+            contextlib.suppress(OSError, BadFrameError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer,
+        ):
+            peer.settimeout(2.0)
+            peer.connect(str(path))
+            send_frame(peer, {"op": "stop"})
+            receive_frame(peer)
+
+
 class _Pool:
     """Connections that wait for the next request of any thread of this process."""
 

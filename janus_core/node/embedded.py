@@ -21,6 +21,7 @@ from janus_core import secrets as secret_files
 from janus_core.app import Janus
 from janus_core.errors import BadConfiguration, JanusError, ModelUnavailable, StoreUnavailable
 from janus_core.events import ServiceChanged, Sink, ignore
+from janus_core.llm.shared_embedder import stop_servers
 from janus_core.locations import packaged
 from janus_core.node.heartbeat import STALE_S, Heartbeat
 from janus_core.node.postgres import PostgresServer
@@ -55,6 +56,8 @@ class Service:
     is_up: Callable[[], bool]
     detail: Callable[[], str]
     log: Path
+    version: Callable[[], str] = str
+    """Of the program that serves; empty where it is Janus itself."""
 
 
 class EmbeddedNode:
@@ -124,6 +127,7 @@ class EmbeddedNode:
             service.stop()
             if running:
                 sink(ServiceChanged(name=service.name, role=service.role, state="down"))
+        stop_servers(self._locations.runtime)
 
     def heal(self) -> None:
         """Start again what has died; called by the daemon every few seconds."""
@@ -184,6 +188,7 @@ class EmbeddedNode:
             server.is_up,
             lambda: f"PostgreSQL {server.version()}",
             self._locations.logs / "postgres.log",
+            server.version,
         )
 
     def _valkey(self, name: str, role: str, *, persistent: bool, size_mb: int) -> Service:
@@ -206,6 +211,7 @@ class EmbeddedNode:
             server.is_up,
             lambda: server.notice or f"Valkey {server.version()}",
             log,
+            server.version,
         )
 
     def _chat(self) -> Service:

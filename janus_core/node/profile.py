@@ -43,6 +43,12 @@ def bring_up(janus: Janus, asked: str | None, sink: Sink) -> Outcome:
     return Outcome(profile, why, healthy)
 
 
+def bring_down(janus: Janus, sink: Sink) -> None:
+    """Stop everything that `bring_up` starts, and nothing else. Idempotent."""
+    if janus.is_initialised():
+        EmbeddedNode(janus, user=service_user()).down(sink)
+
+
 def recorded_profile(janus: Janus) -> Profile | None:
     """Return the profile that the first `janus up` chose. Raise Damaged."""
     path = janus.locations.state / "node.json"

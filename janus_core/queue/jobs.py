@@ -8,6 +8,7 @@ once more alone in a fresh process, and only if it dies there is it quarantined.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, text
 
-from janus_core.errors import JanusError, Locked
+from janus_core.errors import InvalidInput, JanusError, Locked, NotFound
 from janus_core.stores.postgres import Database
 
 MAX_ATTEMPTS = 5
@@ -67,6 +68,7 @@ class JobRow:
     finished_at: datetime | None
     pages: int
     chunks: int
+    version_id: uuid.UUID
 
 
 def enqueue(
@@ -102,6 +104,14 @@ def enqueue(
         if open_job is None:  # it finished between the two statements
             raise Locked("a job of this document just finished", "Run the command again.")
         return uuid.UUID(str(open_job))
+    # An older failure of the same work is history now, and must not be retried beside it.
+    tx.execute(
+        text(
+            "DELETE FROM job WHERE version_id = :v AND kind = :kind"
+            " AND state IN ('failed', 'quarantined')"
+        ),
+        {"v": version_id, "kind": kind},
+    )
     _announce(tx, [made], delay_s)
     return uuid.UUID(str(made))
 
@@ -345,9 +355,38 @@ def rows(
             finished_at=row.finished_at,
             pages=row.pages or 0,
             chunks=row.chunks or 0,
+            version_id=row.version_id,
         )
         for row in found
     ]
+
+
+def find(tx: Connection, name: str) -> JobRow:
+    """Given a job's id or at least 8 characters of it, return the job.
+
+    Raise NotFound, or InvalidInput when several fit or it is no such thing.
+    """
+    if not re.fullmatch(r"[0-9a-f-]{8,36}", name):
+        raise InvalidInput(f"not the id of a job: {name}", "See: janus queue list")
+    ids = tx.scalars(
+        text("SELECT id FROM job WHERE CAST(id AS text) LIKE :p LIMIT 2"), {"p": f"{name}%"}
+    ).all()
+    if not ids:
+        raise NotFound(f"no such job: {name}", "See: janus queue list")
+    if len(ids) > 1:
+        raise InvalidInput(f"several jobs fit {name}", "Give the whole id.")
+    return rows(tx, ids=ids)[0]
+
+
+def delete(tx: Connection, job_id: uuid.UUID) -> bool:
+    """Forget a failed or quarantined job; return False when it is neither by now."""
+    return (
+        tx.execute(
+            text("DELETE FROM job WHERE id = :id AND state IN ('failed', 'quarantined')"),
+            {"id": job_id},
+        ).rowcount
+        == 1
+    )
 
 
 def counts(tx: Connection) -> dict[str, int]:

@@ -79,6 +79,9 @@ class DocumentRow:
     sha256: str = ""
     object_key: str = ""
     coverage: Mapping[str, int] = field(default_factory=dict)
+    version_id: uuid.UUID | None = None
+    """The version that the other fields tell of: the visible one, else the newest."""
+    visible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +481,26 @@ def passages(tx: Connection, chunk_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
     return {row.id: _passage(row) for row in rows}
 
 
+def chunks(tx: Connection, version_id: uuid.UUID) -> list[Passage]:
+    """Return the chunks of a version in order; none unless it is visible."""
+    ids = tx.scalars(
+        text("SELECT id FROM chunk WHERE version_id = :v ORDER BY ordinal"), {"v": version_id}
+    ).all()
+    found = passages(tx, ids)
+    return [found[chunk] for chunk in ids if chunk in found]
+
+
+def embedders(tx: Connection) -> dict[str, int]:
+    """Return how many visible versions were embedded with each embedding model, by its id."""
+    rows = tx.execute(
+        text(
+            "SELECT v.embedder, count(*) AS n FROM version v"
+            f" JOIN document d ON {_VISIBLE} WHERE v.embedder IS NOT NULL GROUP BY 1"
+        )
+    )
+    return {row.embedder: int(row.n) for row in rows}
+
+
 def match_text(
     tx: Connection, query: str, k: int, where: Filter, *, any_term: bool
 ) -> list[tuple[uuid.UUID, float]]:
@@ -529,7 +552,8 @@ def documents(
     rows = tx.execute(
         text(
             "SELECT d.id, c.name AS collection, d.uri, d.tags, d.updated_at, v.title, v.state,"
-            " v.size, v.reason, v.hint, v.media_type, v.sha256, v.object_key,"
+            " v.size, v.reason, v.hint, v.media_type, v.sha256, v.object_key, v.id AS version_id,"
+            " (v.id = d.version_id) IS TRUE AS visible,"
             " g.pages, g.pages_with_text, g.characters, g.chunks, g.vectors"
             " FROM document d JOIN collection c ON c.id = d.collection_id"
             " LEFT JOIN LATERAL (SELECT * FROM version w WHERE w.document_id = d.id"
@@ -564,17 +588,17 @@ def find_document(tx: Connection, name: str) -> DocumentRow:
 
 
 def counts(tx: Connection) -> dict[str, int]:
-    """Return the number of visible documents, of chunks, and of bytes of originals."""
+    """Return the number of visible documents, of chunks, of originals and of their bytes."""
     row = tx.execute(
         text(
             "SELECT (SELECT count(*) FROM document WHERE version_id IS NOT NULL"
             "          AND removing_since IS NULL) AS documents,"
             " (SELECT count(*) FROM chunk) AS chunks,"
-            " (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT ON (sha256) size FROM version"
-            "    ORDER BY sha256) AS contents) AS bytes"
+            " count(*) AS objects, coalesce(sum(size), 0) AS bytes"
+            " FROM (SELECT DISTINCT ON (sha256) size FROM version ORDER BY sha256) AS contents"
         )
     ).one()
-    return {"documents": row.documents, "chunks": row.chunks, "bytes": int(row.bytes)}
+    return {name: int(value) for name, value in row._mapping.items()}
 
 
 _INSERT_CHUNK = (
@@ -636,5 +660,7 @@ def _document(row: Row[Any]) -> DocumentRow:
         media_type=row.media_type or "",
         sha256=row.sha256 or "",
         object_key=row.object_key or "",
+        version_id=row.version_id,
+        visible=row.visible,
         coverage={name: int(getattr(row, name) or 0) for name in coverage},
     )

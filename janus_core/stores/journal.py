@@ -121,17 +121,30 @@ def verify(database: Database) -> int:
 
 
 def entries(
-    database: Database, *, limit: int = 50, after_id: int = 0, newest_first: bool = True
+    database: Database,
+    *,
+    limit: int = 50,
+    after_id: int = 0,
+    newest_first: bool = True,
+    act: str = "",
+    about: str = "",
 ) -> list[Entry]:
-    """Return at most `limit` entries with an id above `after_id`."""
+    """Return at most `limit` entries with an id above `after_id`.
+
+    `act` restricts them to acts that begin so, `about` to those whose subject or
+    correlation has this id.
+    """
     order = "DESC" if newest_first else "ASC"
     with database.transaction() as tx:
         rows = tx.execute(
             text(
                 "SELECT c.seq, j.* FROM journal j LEFT JOIN journal_chain c ON c.journal_id = j.id"
-                f" WHERE j.id > :after ORDER BY j.id {order} LIMIT :n"
+                " WHERE j.id > :after AND starts_with(j.act, :act) AND (:about = ''"
+                "   OR CAST(j.correlation_id AS text) = :about OR EXISTS (SELECT 1"
+                "     FROM jsonb_each_text(j.subject) AS s WHERE s.value = :about))"
+                f" ORDER BY j.id {order} LIMIT :n"
             ),
-            {"after": after_id, "n": limit},
+            {"after": after_id, "n": limit, "act": act, "about": about},
         )
         return [Entry(r.seq, r.id, r.at, r.actor, r.act, r.subject, r.correlation_id) for r in rows]
 
