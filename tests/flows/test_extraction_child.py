@@ -178,6 +178,29 @@ def test_a_crash_of_the_parser_is_told_with_its_page(
         assert [page.text for page in document] == ["alive"]
 
 
+def test_a_kill_from_outside_is_no_fault_of_the_document(
+    extractor: Extractor, put: Callable[[bytes], Path]
+) -> None:
+    path = put(corpus.pdf(["x" * 3000] * 2000))
+    with extractor.extract(path, "killed.pdf") as document:
+        next(document)
+        (child,) = children_of(nursery())
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(TransientFailure, match=r"killed\.pdf was killed on page"):
+            list(document)
+
+
+def test_a_hanging_nursery_is_replaced(
+    put: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("janus_core.ingestion.extract.extractor._START_SECONDS", 3.0)
+    with Extractor() as extractor:
+        extractor.capabilities()
+        os.kill(nursery(), signal.SIGSTOP)
+        with extractor.extract(put(b"alive"), "x.txt") as document:
+            assert [page.text for page in document] == ["alive"]
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [

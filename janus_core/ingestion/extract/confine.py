@@ -27,7 +27,6 @@ _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 # Access rights by Landlock ABI: bits of the file system, bits of the network.
 _LANDLOCK_FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15}
 _LANDLOCK_FS_BITS_NOW, _LANDLOCK_NET_BITS = 16, 2
-_DATA_SLACK = 64 << 20  # the interpreter and the parsers before they see a document
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -54,7 +53,7 @@ def confine(*, open_files: int, memory_bytes: int, cpu_seconds: int) -> dict[str
         ("no_file_growth", resource.RLIMIT_FSIZE, 0),
         ("no_new_process", resource.RLIMIT_NPROC, 0),
         ("bounded_cpu", resource.RLIMIT_CPU, cpu_seconds),
-        ("bounded_memory", resource.RLIMIT_DATA, memory_bytes + _DATA_SLACK),
+        ("bounded_memory", resource.RLIMIT_DATA, memory_bytes),
         ("no_new_file", resource.RLIMIT_NOFILE, open_files),
     ):
         # At the soft limit of CPU time comes SIGXCPU, which tells the reason; at the hard

@@ -18,6 +18,8 @@ from janus_core.ingestion.extract.registry import FORMATS
 
 _END_SECONDS = 10.0
 _READ = 1 << 16
+# A parser does not do these to itself: someone, or a system short of memory, did.
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _SPLIT_HINT = "Split the file into smaller ones, or print it to a new PDF."
 
 
@@ -159,10 +161,7 @@ class Extraction(Iterator[Page]):
         try:
             ended = read_frame(self._control)
         except (OSError, ValueError) as error:
-            failure = TransientFailure(
-                f"the process that reads documents died while it read {self._name}",
-                "It is started again; the job is tried again.",
-            )
+            failure = self._interrupted()
             failure.__cause__ = error
             return failure
         number, peak = whole(ended.get("signal")), whole(ended.get("peak"))
@@ -172,10 +171,19 @@ class Extraction(Iterator[Page]):
             return self._unreadable(
                 f"it took more than {self._limits.cpu_seconds} s of computing", _SPLIT_HINT
             )
-        how = signal.Signals(number).name if number else f"exit status {ended.get('status')}"
+        if number in _FROM_OUTSIDE:
+            return self._interrupted()
+        names = {int(known): known.name for known in signal.Signals}
+        how = names.get(number, f"signal {number}, exit status {ended.get('status')}")
         return self._unreadable(
             f"the parser crashed on page {self._next_page} ({how})",
             "The file is damaged or hostile; get another copy of it.",
+        )
+
+    def _interrupted(self) -> TransientFailure:
+        return TransientFailure(
+            f"the process that read {self._name} was killed on page {self._next_page}",
+            "It is started again; the job is tried again.",
         )
 
     def _too_large(self) -> UnreadableDocument:

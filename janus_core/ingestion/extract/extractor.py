@@ -33,6 +33,7 @@ from janus_core.ingestion.extract.extraction import Extraction
 from janus_core.ingestion.extract.frames import read_frame
 
 _START_SECONDS = 60.0
+_NAME = 255  # characters of a name that the child sees: a request must fit one message
 # What a Python process needs to find itself and its libraries; secrets are not among it.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
@@ -100,7 +101,7 @@ class Extractor:
         start_page: int,
     ) -> Extraction:
         request = json.dumps(
-            {"name": name, "start_page": start_page, "limits": dataclasses.asdict(limits)}
+            {"name": name[-_NAME:], "start_page": start_page, "limits": dataclasses.asdict(limits)}
         ).encode()
         for last_try in (False, True):
             (pages, pages_end), (control, control_end) = socket.socketpair(), socket.socketpair()
@@ -132,13 +133,15 @@ class Extractor:
                 self._owner = os.getpid()
             if self._process is None or self._process.poll() is not None:
                 self._stop()
-                self._start()
-            if self._socket is None:
-                raise ConnectionError("the child process has no socket")
-            socket.send_fds(self._socket, [request], descriptors)
-            read_frame(self._socket)  # "taken"
+            try:
+                channel = self._socket or self._start()
+                socket.send_fds(channel, [request], descriptors)
+                read_frame(channel)  # "taken"
+            except BaseException:
+                self._stop()  # it died, hangs, or is out of step with us
+                raise
 
-    def _start(self) -> None:
+    def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = str(Path(janus_core.__file__).parents[1])
@@ -157,6 +160,7 @@ class Extractor:
         self._socket = ours
         ours.settimeout(_START_SECONDS)
         self._no_network = read_frame(ours).get("no_network") is True
+        return ours
 
     def _stop(self) -> None:
         if self._socket is not None:

@@ -98,6 +98,8 @@ def _tree(data: bytes) -> tuple[_Element, bool]:
     try:
         root = etree.fromstring(data, parser)
     except etree.LxmlError as error:
+        if any(entry.type_name == "ERR_NO_MEMORY" for entry in parser.error_log):
+            raise MemoryError from error
         raise UnreadableDocument(f"the HTML cannot be parsed ({error})") from error
     if root is None:
         raise UnreadableDocument("it holds no text", "Nothing to ingest in this file.")
