@@ -48,6 +48,7 @@ class LazyGroup(TyperGroup):
         verb: typer.Typer = import_module(f"janus_cli.commands.{cmd_name}").app
         loaded = get_command(verb)
         loaded.name = cmd_name
+        _fit_in(loaded)
         return loaded
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -56,6 +57,19 @@ class LazyGroup(TyperGroup):
             rows = [(name, line) for name, (of, line) in COMMANDS.items() if of == group]
             with formatter.section(group):
                 formatter.write_dl(rows)
+
+
+def _fit_in(command: click.Command) -> None:
+    """Make a verb and its sub-commands part of one program.
+
+    Their help is written without Rich, which is slow to load, and only the
+    whole offers completion.
+    """
+    command.rich_markup_mode = None  # type: ignore[attr-defined]
+    completion = ("install_completion", "show_completion")
+    command.params = [param for param in command.params if param.name not in completion]
+    for inner in getattr(command, "commands", {}).values():
+        _fit_in(inner)
 
 
 app = typer.Typer(

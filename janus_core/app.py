@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from janus_core import secrets as secret_files
 from janus_core.errors import NotInitialised
-from janus_core.llm.base import ChatModel, Embedder
+from janus_core.llm.base import ChatModel
 from janus_core.locations import Locations, locate
 from janus_core.processes import file_errors
 from janus_core.secrets import Secrets
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from janus_core.agents.conversation import Asking
     from janus_core.ingestion.intake import Intake
     from janus_core.ingestion.services import Services
+    from janus_core.llm.shared_embedder import SharedEmbedder
     from janus_core.queue.broker import Broker
     from janus_core.retrieval.search import Searcher
     from janus_core.stores.redis import LiveEvents
@@ -134,7 +135,7 @@ class Janus:
         return LiveEvents(self.urls.cache)
 
     @cached_property
-    def embedder(self) -> Embedder:
+    def embedder(self) -> SharedEmbedder:
         """The embedder that all processes of this machine share."""
         from janus_core.llm.models import find_embedding
         from janus_core.llm.shared_embedder import SharedEmbedder

@@ -45,10 +45,10 @@ def steps(event: Event) -> None:
         lines(event)
 
 
-def glyph(state: str) -> str:
+def glyph(state: str, stream: object = None) -> str:
     """Given a service's state, return its sign; never only a colour."""
     sign, style = _GLYPHS[state]
-    return report.paint(sign, style)
+    return report.paint(sign, style, stream)
 
 
 class ProgressLine:

@@ -7,7 +7,11 @@ the rows. Killed anywhere, the job runs again and comes to the same end.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
+from janus_core.errors import InvalidInput
 from janus_core.failpoints import reach
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
@@ -19,14 +23,20 @@ from janus_core.stores.postgres import Database
 def request_removal(database: Database, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
     """Hide a document at once and queue its removal; return False if it is gone already."""
     with database.transaction() as tx:
-        if not catalogue.hide_document(tx, document):
+        if not _hide_and_queue(tx, document, correlation_id):
             return False
-        jobs.cancel_others(tx, document)
-        versions = catalogue.versions_of(tx, document)
-        jobs.enqueue(tx, "remove", document, versions[0], correlation_id)
-        journal.append(tx, "document.removal_requested", correlation_id, document=document)
         reach("remove.hide.before")
     reach("remove.hide.after")
+    return True
+
+
+def _hide_and_queue(tx: Connection, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
+    if not catalogue.hide_document(tx, document):
+        return False
+    jobs.cancel_others(tx, document)
+    versions = catalogue.versions_of(tx, document)
+    jobs.enqueue(tx, "remove", document, versions[0], correlation_id)
+    journal.append(tx, "document.removal_requested", correlation_id, document=document)
     return True
 
 
@@ -79,3 +89,47 @@ def _forget_vectors(services: Services, row: catalogue.VersionRow, step: str) ->
     reach(f"{step}.vectors.before")
     services.vectors.delete_version(services.embedder.name, row.collection, row.id)
     reach(f"{step}.vectors.after")
+
+
+def still_there(database: Database, documents: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """Given documents whose removal was requested, return those that are not gone yet."""
+    with database.transaction() as tx:
+        return catalogue.existing_documents(tx, documents)
+
+
+def give_up(database: Database, job_id: uuid.UUID, correlation_id: uuid.UUID) -> None:
+    """Drop a failed or quarantined job and what it was about.
+
+    A document that was never shown is removed; of any other, the version that
+    failed. Raise InvalidInput for a job in another state, or one that takes data
+    away: without it, something would stay behind for ever.
+    """
+    with database.transaction() as tx:
+        row = jobs.rows(tx, ids=[job_id])[0]
+        if row.state not in ("failed", "quarantined"):
+            raise InvalidInput(
+                f"the job {job_id} is {row.state}", "Only failed and quarantined jobs are dropped."
+            )
+        if row.kind != "ingest":
+            raise InvalidInput(
+                f"the job {job_id} takes data away and must be done some day",
+                f"Run: janus queue retry {job_id}",
+            )
+        version = catalogue.version(tx, row.version_id, lock=True)
+        jobs.delete(tx, job_id)
+        journal.append(
+            tx,
+            "job.given_up",
+            correlation_id,
+            job=job_id,
+            document=row.document_id,
+            version=row.version_id,
+            code=row.code,
+        )
+        if version is None or version.visible or version.removing:
+            return
+        if catalogue.has_other_content(tx, row.document_id, row.version_id):
+            catalogue.supersede(tx, row.version_id)
+            jobs.enqueue(tx, "clean", row.document_id, row.version_id, correlation_id)
+        else:
+            _hide_and_queue(tx, row.document_id, correlation_id)

@@ -11,6 +11,7 @@ from janus_core.app import Janus
 from janus_core.errors import Damaged, InvalidInput
 from janus_core.events import Sink
 from janus_core.node.embedded import EmbeddedNode
+from janus_core.node.heartbeat import Heartbeat
 from janus_core.processes import service_user, write_private
 from janus_core.settings import Profile
 
@@ -47,6 +48,12 @@ def bring_down(janus: Janus, sink: Sink) -> None:
     """Stop everything that `bring_up` starts, and nothing else. Idempotent."""
     if janus.is_initialised():
         EmbeddedNode(janus, user=service_user()).down(sink)
+
+
+def daemon_runs(janus: Janus) -> bool:
+    """Return whether this node's daemon is alive; workers elsewhere are not seen."""
+    beat = Heartbeat(janus.locations.runtime / "daemon.json").last()
+    return beat is not None and beat.alive
 
 
 def recorded_profile(janus: Janus) -> Profile | None:

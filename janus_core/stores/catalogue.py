@@ -422,6 +422,26 @@ def versions_of(tx: Connection, document: uuid.UUID) -> list[uuid.UUID]:
     return [row.id for row in rows]
 
 
+def existing_documents(tx: Connection, documents: Sequence[uuid.UUID]) -> list[uuid.UUID]:
+    """Return those of the given documents that have a row, hidden or not."""
+    rows = tx.execute(
+        text("SELECT id FROM document WHERE id = ANY(:ids)"), {"ids": list(documents)}
+    )
+    return [row.id for row in rows]
+
+
+def has_other_content(tx: Connection, document: uuid.UUID, version_id: uuid.UUID) -> bool:
+    """Return whether the document has another version that is ready or on its way."""
+    found = tx.scalar(
+        text(
+            "SELECT 1 FROM version WHERE document_id = :d AND id <> :v"
+            " AND state IN ('received', 'ready') LIMIT 1"
+        ),
+        {"d": document, "v": version_id},
+    )
+    return found is not None
+
+
 def delete_version(tx: Connection, version_id: uuid.UUID) -> None:
     """Delete a version's row with its pages, chunks, coverage and jobs."""
     tx.execute(text("DELETE FROM version WHERE id = :v"), {"v": version_id})
@@ -479,15 +499,6 @@ def passages(tx: Connection, chunk_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
         {"ids": list(chunk_ids)},
     )
     return {row.id: _passage(row) for row in rows}
-
-
-def chunks(tx: Connection, version_id: uuid.UUID) -> list[Passage]:
-    """Return the chunks of a version in order; none unless it is visible."""
-    ids = tx.scalars(
-        text("SELECT id FROM chunk WHERE version_id = :v ORDER BY ordinal"), {"v": version_id}
-    ).all()
-    found = passages(tx, ids)
-    return [found[chunk] for chunk in ids if chunk in found]
 
 
 def embedders(tx: Connection) -> dict[str, int]:

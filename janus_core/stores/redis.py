@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from janus_core.errors import StoreUnavailable
 from janus_core.events import Event, from_json
 
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ class LiveEvents:
             yield listener
         finally:
             listener.close()
+
+    def version(self) -> str:
+        """Return the server's version, as a health check. Raise StoreUnavailable."""
+        from redis.exceptions import RedisError
+
+        try:
+            return str(self._client.info("server")["redis_version"])
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(
+                f"the cache does not answer: {error}", "Run: janus up"
+            ) from error
 
     def close(self) -> None:
         """Close connections. Idempotent."""
