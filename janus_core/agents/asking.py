@@ -9,7 +9,9 @@ from typing import Literal
 from janus_core.agents.lexicon import quantities, word_set
 from janus_core.agents.words import Word, is_identifier, is_name, stem, words
 
-Kind = Literal["person", "date", "time", "place", "number", "quantity", "choice", "yes", "any"]
+Kind = Literal[
+    "person", "date", "time", "place", "number", "quantity", "default", "choice", "yes", "any"
+]
 
 _AUXILIARIES = word_set("auxiliaries")
 _PREPOSITIONS = word_set("prepositions")
@@ -63,6 +65,8 @@ def asked(question: str) -> Asked:
     for word in found:
         if (word.number is None and not word.content) or word.key in satisfied:
             continue
+        if word.text.casefold() in _PREPOSITIONS:
+            continue
         must = word.number is not None or is_name(word, text) or is_identifier(word.text)
         weak = word.key in _WEAK
         weight = 1.5 if must else 0.35 if weak else 1.0
@@ -103,6 +107,8 @@ def _kind(text: str, found: list[Word]) -> tuple[Kind, frozenset[str], frozenset
             return "quantity", units or every[0], frozenset({first}), ""
         units, implied = _units_of([first])
         return ("quantity" if units else "any"), units, implied, ""
+    if "default" in [w.key for w in after[:4]]:
+        return "default", none, none, ""
     noun = [w.key for w in _noun(after) if w.content]
     if noun:
         units, implied = _units_of(noun)
@@ -121,20 +127,19 @@ def _kind(text: str, found: list[Word]) -> tuple[Kind, frozenset[str], frozenset
 
 def _noun(after: list[Word]) -> list[Word]:
     """The noun phrase asked for: "what [set pressure] does", "what is the [weight] of"."""
-    rest = after
-    if rest and rest[0].text.casefold() in _AUXILIARIES:
-        rest = rest[1:]
+    copula = bool(after) and after[0].text.casefold() in _AUXILIARIES
     phrase: list[Word] = []
-    for word in rest:
+    for word in after[1:] if copula else after:
         lowered = word.text.casefold()
         if lowered in ("the", "a", "an", "its", "their", "his", "her", "current", "default"):
             continue
-        if lowered in _AUXILIARIES or lowered in _PREPOSITIONS or lowered in ("that", "which"):
+        if lowered in _AUXILIARIES:
+            return phrase
+        if lowered in _PREPOSITIONS or lowered in ("that", "which"):
             break
         phrase.append(word)
-        if len(phrase) == 4:
-            break
-    return phrase if len(phrase) < 4 else phrase[:1]
+    # Without an auxiliary the verb is in the phrase: "what [pressure] limits the valve".
+    return phrase if copula and len(phrase) < 4 else phrase[:1]
 
 
 def _units_of(nouns: list[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -165,20 +170,25 @@ def _predicates(found: list[Word], text: str) -> frozenset[str]:
         if verbs:
             return frozenset(w.key for w in verbs[-1:])
         return frozenset(w.key for w in _content(_phrase(rest[1:]))[-1:])
+    asked_for = (
+        frozenset(w.key for w in _noun(rest)[-1:])
+        if ask in ("what", "which") and opening not in _AUXILIARIES
+        else frozenset()
+    )
     if ask in ("what", "which") and opening in ("is", "are", "was", "were"):
         phrase = _content(_phrase(rest[1:]))
         if len(phrase) < len(_content(rest[1:])):  # "the warranty period | of the pump"
             return frozenset(w.key for w in phrase if not is_name(w, text))
         return frozenset(w.key for w in verbs[-1:])
     if verbs:
-        return frozenset(w.key for w in verbs[-1:])
+        return asked_for | {w.key for w in verbs[-1:]}
     auxiliary = next((i for i, w in enumerate(rest) if w.text.casefold() in _AUXILIARIES), None)
     if auxiliary is None:
-        return frozenset(w.key for w in _content(rest)[1:2])  # "which valve | protects | …"
+        return asked_for | {w.key for w in _content(rest)[1:2]}  # "which valve | protects | …"
     if rest[auxiliary].text.casefold() in ("is", "are", "was", "were"):
-        return frozenset()
+        return asked_for
     clause = _phrase(rest[auxiliary + 1 :])
-    return frozenset(w.key for w in _content(clause)[-1:] if not is_name(w, text))
+    return asked_for | {w.key for w in _content(clause)[-1:] if not is_name(w, text)}
 
 
 def _content(found: list[Word]) -> list[Word]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from janus_core.agents import sentences
 from janus_core.agents.lexicon import word_set
 from janus_core.agents.sentences import Span
-from janus_core.agents.words import Word, is_name, keys, words
+from janus_core.agents.words import Word, is_identifier, is_name, keys, words
 from janus_core.answers import Evidence
 from janus_core.documents import Passage
 
@@ -18,6 +18,8 @@ MOST_SENTENCES = 240
 """Bounds the work on a passage that is one long list; lexical checks of these take milliseconds."""
 LONGEST = 1_200
 """Characters. A longer "sentence" is a table or code without marks; nobody wants it quoted."""
+_LIFE = re.compile(r"\([^()]*\d{4}\s?[–—-]\s?[^()]*\d{4}\)")
+"""Dates of birth and death, as encyclopedias put them after a name."""
 _LEANING = word_set("leaning")
 _TEMPLATE_MARK = re.compile(r"<\|[^<>\s]{1,40}\|?>|\[/?INST\]|<</?SYS>>", re.IGNORECASE)
 _COMMAND = re.compile(
@@ -38,6 +40,8 @@ class Candidate:
     span: Span
     before: Span | None = None
     """The sentence just before, in the same paragraph."""
+    earlier: tuple[Span, ...] = ()
+    """The sentences of the same paragraph or entry before that one, the nearest first."""
     above: tuple[Span, ...] = ()
     """The heading, lead of the list and head of the table it stands under."""
     record: bool = False
@@ -56,6 +60,13 @@ class Candidate:
         return sentences.clean(self.quote)
 
     @cached_property
+    def in_context(self) -> str:
+        """The sentence with its heading, and the sentence before if it leans on that."""
+        above = [sentences.clean(self._at(span)).rstrip(":") for span in self.above[:1]]
+        before = [self.at(self.before)] if self.leans and self.before is not None else []
+        return ": ".join([*above, " ".join([*before, self.text])])
+
+    @cached_property
     def words(self) -> list[Word]:
         """The words of the sentence, in order."""
         return words(self.text)
@@ -63,7 +74,15 @@ class Candidate:
     @cached_property
     def keys(self) -> frozenset[str]:
         """The keys of its words."""
-        return keys(self.text)
+        lived = {"born", "die"} if _LIFE.search(self.text) else frozenset[str]()
+        return keys(self.text) | lived
+
+    @cached_property
+    def rival_heading(self) -> frozenset[str]:
+        """The identifiers that the nearest heading explains: default of another parameter."""
+        nearest = self.at(self.above[0]) if self.above else ""
+        found = [w for w in words(nearest) if is_identifier(w.text)]
+        return frozenset(w.key for w in found) if len(words(nearest)) <= 4 else frozenset()
 
     @cached_property
     def leans(self) -> bool:
@@ -77,6 +96,23 @@ class Candidate:
     def before_keys(self) -> frozenset[str]:
         """The keys of the sentence before."""
         return keys(sentences.clean(self._at(self.before))) if self.before else frozenset()
+
+    def inherits(self, key: str, *, numbered: bool) -> bool:
+        """Whether a name or identifier is what the sentence is about, though it does not say so.
+
+        The paragraph named it earlier, and neither the sentence nor one since
+        names another of its sort (`numbered`: identifiers such as PRV-7).
+        """
+        spans = (self.before, *self.earlier) if self.before is not None else ()
+        if _rivals(self.text, numbered):
+            return False
+        for span in spans:
+            text = self.at(span)
+            if key in keys(text):
+                return True
+            if _rivals(text, numbered):
+                return False
+        return False
 
     @cached_property
     def above_keys(self) -> frozenset[str]:
@@ -104,6 +140,12 @@ class Candidate:
 
     def _at(self, span: Span) -> str:
         return self.passage.text[span.start : span.end]
+
+
+def _rivals(text: str, numbered: bool) -> bool:
+    return any(
+        is_name(w, text) and any(c.isdigit() for c in w.text) == numbered for w in words(text)
+    )
 
 
 def candidates(evidence: Evidence) -> list[Candidate]:
@@ -142,6 +184,9 @@ def _of_passage(passage: Passage, rank: int) -> list[Candidate]:
                     rank=rank,
                     span=span,
                     before=previous,
+                    earlier=tuple(
+                        s for s in spans[max(0, i - 6) : i - 1][::-1] if s.line == span.line
+                    ),
                     above=tuple(s for s in (heading, lead, head) if s is not None),
                     record=item or sentences.is_record(written),
                     suspect=suspect,

@@ -6,7 +6,7 @@ import re
 
 from janus_core.agents.asking import Asked
 from janus_core.agents.lexicon import word_set
-from janus_core.agents.words import MONTHS, Word, is_identifier, is_name, stem, words
+from janus_core.agents.words import MONTHS, NEGATIONS, Word, is_identifier, is_name, stem, words
 
 _WEEKDAYS = frozenset(map(stem, word_set("weekdays")))
 _DATE_WORDS = frozenset(MONTHS) | _WEEKDAYS | {"yesterday", "today", "tomorrow"}
@@ -17,7 +17,13 @@ _ROLE = re.compile(
     r"(?:er|or|ist|ian|ant|man|men|woman|women|team|staff|crew|department|committee|board|company|"
     r"council|agency|group|office|captain|chief|nurse)s?$"
 )
+_LABELS = word_set("before_number") | {"number", "page", "section", "chapter"}
 _DEMONYM = re.compile(r"(?:ish|ese|ican|alian|ssian|opean|french|dutch|german|swiss|greek)$")
+_DEFAULT = re.compile(
+    r"\bdefaults?(?: \w+){0,3}? (?:is|are|was|to|of)\b|\bdefault\w*(?: \w+)?\s?[:=]|"
+    r"(?<=[\w)”\"']) (?:by|as) default\b|\(default\b[^)]+\)|^\W*default\s+\S+$",
+    re.IGNORECASE,
+)
 _OPENING_NAME = re.compile(
     r"[-•*\d.) ]*(?:[A-Z][\w.'’-]*\s+){1,3}(?:[a-z]+(?:ed|s)|was|had|wrote|led|built|won)\b"
 )
@@ -36,13 +42,17 @@ def has_kind(question: Asked, text: str, found: list[Word] | None = None) -> boo
             return any(w.key in _TIME_WORDS or w.number is not None for w in new)
         case "number":
             return _counts(question.counted, found, new)
+        case "default":
+            return bool(new) and bool(_DEFAULT.search(text))
         case "quantity":
             return _measures(text, question.units, new)
         case "place":
             near = any(w.text.casefold() in _PLACE_WORDS for w in found)
             return near and any(w.content for w in new)
         case "choice" | "any":
-            return sum(w.content or w.number is not None for w in new) >= 1
+            return any(
+                w.content or w.number is not None or w.text.casefold() in NEGATIONS for w in new
+            )
         case "yes":
             return True
 
@@ -79,18 +89,19 @@ def _is_year(word: Word) -> bool:
 
 def _counts(counted: str, found: list[Word], new: list[Word]) -> bool:
     """Whether a new number is there, and beside what is counted, where that is known."""
-    places = [
-        i
-        for i, w in enumerate(found)
-        if w.number is not None or (not counted and any(c.isdigit() for c in w.text))
-    ]
     fresh = {w.start for w in new}
-    places = [i for i in places if found[i].start in fresh]
-    if not counted or not places:
-        return bool(places)
-    for i in places:
-        window = [w.key for w in found[max(0, i - 5) : i + 4]]
-        if counted in window:
+    for i, word in enumerate(found):
+        if word.start not in fresh:
+            continue
+        if word.number is None:
+            if not counted and any(c.isdigit() for c in word.text):
+                return True
+            continue
+        if not counted or counted in [w.key for w in found[i + 1 : i + 4]]:
+            return True
+        # "bolts: 12", "columns per table 1,600", but not "room no. 9"
+        ahead = found[max(0, i - 4) : i]
+        if counted in [w.key for w in ahead] and ahead[-1].text.casefold() not in _LABELS:
             return True
     return False
 
@@ -106,7 +117,7 @@ def _measures(text: str, units: frozenset[str], new: list[Word]) -> bool:
             continue
         end = word.start + len(word.text)
         after, before = text[word.start : end + 3], text[max(0, word.start - 3) : word.start]
-        if any(mark in after or mark in before for mark in marks):
+        if any(mark in after.casefold() or mark in before.casefold() for mark in marks):
             return True
         unit = re.match(r"[\s-]*([^\W\d_]+)[³²23]?", text[end : end + 24])
         if unit and stem(unit.group(1)) in units:

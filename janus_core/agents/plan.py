@@ -35,7 +35,7 @@ def plan(question: Question) -> Plan:
     sub-questions.
     """
     text = " ".join(question.text.split())[:LONGEST_QUESTION]
-    if question.history and _refers_back(text):
+    if question.history and (refers_back(text) or len(_content(text)) < 2):
         text = _with_terms(text, question.history[-1][0])
     parts = _parts(text)
     return Plan(question=question, queries=(text, *(parts if len(parts) > 1 else ())))
@@ -58,7 +58,7 @@ def _parts(text: str) -> list[str]:
         return [text]
     whole = [f"{pieces[0]}?"]
     for piece in pieces[1:]:
-        whole.append(_with_terms(piece, pieces[0]) if _refers_back(piece) else f"{piece}?")
+        whole.append(_with_terms(piece, pieces[0]) if refers_back(piece) else f"{piece}?")
     return whole
 
 
@@ -73,10 +73,13 @@ def _rejoined(pieces: list[str]) -> list[str]:
     return joined
 
 
-def _refers_back(text: str) -> bool:
-    """Whether a question cannot be understood by itself."""
-    content = [w for w in words(text) if w.content]
-    return bool(_BACK_REFERENCE.search(text)) or len(content) < 2
+def refers_back(text: str) -> bool:
+    """Given a question, return whether it has a pronoun for something named before."""
+    return bool(_BACK_REFERENCE.search(text))
+
+
+def _content(text: str) -> list[str]:
+    return [w.key for w in words(text) if w.content]
 
 
 def with_subject(text: str, terms: list[str]) -> str:

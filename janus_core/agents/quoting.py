@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from janus_core.agents.asking import Asked
 from janus_core.agents.candidates import Candidate
 from janus_core.agents.sentences import Span, clean
-from janus_core.agents.words import is_identifier, words
+from janus_core.agents.words import words
 from janus_core.documents import Passage
 
+_TERM = 4
+"""Words of a heading that is the term being explained."""
 _FAR = 400
 """Characters between a heading and a sentence over which they are no longer quoted as one."""
 
@@ -61,7 +63,8 @@ def _needed_heading(question: Asked, candidate: Candidate) -> Span | None:
         found = {w.key: w for w in words(candidate.at(heading))}
         lacking = found.keys() - candidate.keys - candidate.before_keys
         covers = any(term.key in lacking for term in question.terms if term.weight >= 1.0)
-        names = question.kind == "choice" and any(is_identifier(found[k].text) for k in lacking)
-        if covers or (names and not any(is_identifier(w.text) for w in candidate.words)):
+        # "Which parameter sets …": the heading alone names it.
+        names = question.kind == "choice" and lacking and len(found) <= _TERM
+        if covers or names:
             return heading
     return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from janus_core.agents.asking import Asked, asked
 from janus_core.agents.candidates import Candidate, candidates
 from janus_core.agents.lexicon import word_set
-from janus_core.agents.plan import with_subject
+from janus_core.agents.plan import refers_back, with_subject
 from janus_core.agents.relevance import Relevance, Similar, relevance
 from janus_core.agents.words import is_identifier, stem
 from janus_core.answers import Evidence
@@ -28,7 +29,7 @@ Opposites lie above as well, so those are listed in the lexicon.
 LEAST_SCORE = 0.5
 LEAST_CLOSE = 0.35
 """Below this score not even a closest passage is worth naming."""
-_COMMON = 0.6
+_COMMON = 0.45
 """A name in more than this share of the passages tells none of them apart."""
 
 
@@ -84,28 +85,29 @@ def read(evidence: Evidence, question: str, parts: Sequence[str], embedder: Embe
     """
     everything = candidates(evidence)
     questions = [asked(part) for part in parts]
+    documents = _documents(everything)
     commons = [_common(q, evidence, everything) for q in questions]
     chosen = _most_promising(
         everything,
         [
-            [relevance(q, c, None, common) for c in everything]
+            [relevance(q, c, None, common, documents[c.passage.document_id]) for c in everything]
             for q, common in zip(questions, commons, strict=True)
         ],
     )
-    vectors = embedder.embed_passages([c.text for c in chosen]) if chosen else []
+    vectors = embedder.embed_passages([c.in_context for c in chosen]) if chosen else []
     whole = asked(question)
     whole_vector = embedder.embed_query(question)
     read_parts: list[Part] = []
     for i, (q, common) in enumerate(zip(questions, commons, strict=True)):
-        if i and read_parts[0].best is not None:
+        if i and refers_back(q.text) and read_parts[0].best is not None:
             q = _resolved(q, read_parts[0])
         vector = whole_vector if q.text == question else embedder.embed_query(q.text)
         similarities = [cosine(vector, v) for v in vectors]
-        part = _part(q, vector, chosen, similarities, None, common)
+        part = _part(q, vector, chosen, similarities, None, common, documents)
         if part.best is None and part.ranked:
             similar = _similar(part, embedder)
             if similar:
-                part = _part(q, vector, chosen, similarities, similar, common)
+                part = _part(q, vector, chosen, similarities, similar, common, documents)
         read_parts.append(part)
     return Reading(whole, whole_vector, tuple(read_parts), tuple(chosen), tuple(vectors))
 
@@ -126,6 +128,16 @@ def _resolved(question: Asked, first: Part) -> Asked:
         if word.key in best.candidate.names and word.key not in first.asked.keys
     ]
     return asked(with_subject(question.text, names)) if names else question
+
+
+def _documents(everything: Sequence[Candidate]) -> dict[UUID, frozenset[str]]:
+    """The words of all passages at hand, by document."""
+    passages = {c.passage.chunk_id: c for c in everything}
+    found: dict[UUID, frozenset[str]] = {}
+    for candidate in passages.values():
+        own = candidate.passage.document_id
+        found[own] = found.get(own, frozenset()) | candidate.passage_keys
+    return found
 
 
 def _common(question: Asked, evidence: Evidence, everything: list[Candidate]) -> frozenset[str]:
@@ -175,25 +187,39 @@ def _part(
     similarities: Sequence[float],
     similar: Similar | None,
     common: frozenset[str],
+    documents: Mapping[UUID, frozenset[str]],
 ) -> Part:
     scored = [
-        _scored(c, relevance(question, c, similar, common), s)
+        _scored(
+            question,
+            c,
+            relevance(question, c, similar, common, documents[c.passage.document_id]),
+            s,
+        )
         for c, s in zip(chosen, similarities, strict=True)
     ]
     scored.sort(key=lambda s: (not s.answers, -s.score))
     return Part(question, vector, tuple(scored))
 
 
-def _scored(candidate: Candidate, judged: Relevance, similarity: float) -> Scored:
+def _scored(question: Asked, candidate: Candidate, judged: Relevance, similarity: float) -> Scored:
     score = (
         0.3 * judged.coverage
-        + 0.2 * judged.own
-        + 0.35 * similarity
+        + 0.15 * judged.own
+        + 0.4 * similarity
         + 0.1 * judged.typed
         + 0.05 / candidate.rank
         - 0.3 * candidate.suspect
+        - 0.15 * _explains_another(question, candidate)
     )
     return Scored(candidate, judged, similarity, score)
+
+
+def _explains_another(question: Asked, candidate: Candidate) -> bool:
+    """Whether the sentence stands under a term like the one that was asked for, but another."""
+    wanted = {term.key for term in question.terms if term.must and is_identifier(term.text)}
+    rivals = candidate.rival_heading
+    return bool(wanted and rivals and wanted.isdisjoint(rivals | candidate.title_keys))
 
 
 def _similar(part: Part, embedder: Embedder) -> Similar:

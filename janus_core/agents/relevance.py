@@ -21,8 +21,8 @@ from janus_core.agents.words import is_identifier, stem
 Similar = Mapping[str, frozenset[str]]
 """For the key of a term, the keys of words that mean about the same."""
 
-_OWN, _ALIKE, _ABOVE, _LEANS, _BEFORE, _SECTION = 1.0, 0.9, 0.85, 0.85, 0.5, 0.4
-_ENOUGH = 0.8
+_OWN, _ALIKE, _SIMILAR, _ABOVE, _LEANS, _BEFORE, _SECTION = 1.0, 0.85, 0.8, 0.85, 0.85, 0.5, 0.4
+_ENOUGH = 0.75
 LEAST_COVERAGE = 0.75
 
 
@@ -50,11 +50,13 @@ def relevance(
     candidate: Candidate,
     similar: Similar | None = None,
     common: frozenset[str] = frozenset(),
+    document: frozenset[str] = frozenset(),
 ) -> Relevance:
     """Given a question and a sentence, return how far the one answers the other.
 
     `similar` are words known to mean about the same; `common` are names that
-    nearly every passage bears, which tell nothing apart.
+    nearly every passage bears, which tell nothing apart; `document` are the words
+    of the document's other passages at hand.
     """
     similar = similar or {}
     total = got = own = 0.0
@@ -62,7 +64,7 @@ def relevance(
     for term in question.terms:
         alike = similar.get(term.key, frozenset())
         here = _covered(term, candidate.keys, alike)
-        around = max(here, _around(term, candidate, alike))
+        around = max(here, _around(term, candidate, alike, document))
         lacking = (
             (term.must and around < _ENOUGH and term.key not in common)
             or (term.predicate and max(here, _from_record(term, candidate)) < _ENOUGH)
@@ -79,7 +81,9 @@ def relevance(
     return Relevance(got / whole, own / whole, tuple(missing), typed)
 
 
-def _around(term: Term, candidate: Candidate, alike: frozenset[str]) -> float:
+def _around(
+    term: Term, candidate: Candidate, alike: frozenset[str], document: frozenset[str]
+) -> float:
     """How well what surrounds a sentence covers a term."""
     best = _ABOVE * (
         max(
@@ -88,10 +92,12 @@ def _around(term: Term, candidate: Candidate, alike: frozenset[str]) -> float:
         )
         >= _ENOUGH
     )
-    if candidate.before is not None and not (candidate.record and term.must):
+    if candidate.before is not None:
+        if term.must and candidate.inherits(term.key, numbered=any(c.isdigit() for c in term.text)):
+            best = max(best, _LEANS)
         share = _LEANS if candidate.leans else _BEFORE
         best = max(best, share * (_covered(term, candidate.before_keys, alike) >= _ENOUGH))
-    if not candidate.record and term.key in candidate.passage_keys:
+    if term.key in candidate.passage_keys or term.key in document:
         best = max(best, _SECTION)
     return best
 
@@ -106,7 +112,7 @@ def _covered(term: Term, among: frozenset[str], alike: frozenset[str]) -> float:
     if key in among:
         return _OWN
     if not alike.isdisjoint(among):
-        return _ALIKE
+        return _SIMILAR
     if term.must and is_identifier(term.text):
         return 0.0
     if not _synonyms(key).isdisjoint(among):
@@ -114,7 +120,7 @@ def _covered(term: Term, among: frozenset[str], alike: frozenset[str]) -> float:
     if len(key) >= 5 and any(
         len(other) >= 5 and (other.startswith(key) or key.startswith(other)) for other in among
     ):
-        return _ENOUGH
+        return _SIMILAR
     return 0.0
 
 

@@ -25,6 +25,8 @@ _ITEM = re.compile(
     r"[ \t]*(?:[-*•‣▪●◦–·+>]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)]|#{1,6}|\||step \d+[:.])[ \t]+",
     re.IGNORECASE,
 )
+_SECTION = re.compile(r"[ \t]*(?:§ ?)?\d{1,3}(?:\.\d{1,3}){1,4}\.?[ \t]+(?=[^\W\d_a-zß-ÿ])")
+"""The number of a heading: 2.1. Overview."""
 _DATED = re.compile(r"\s*(?:\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d)\b")
 _FIELD = re.compile(r"\s*[^\W\d_][^:.!?\n]{0,40}:\s+\S")
 _END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？।؟]+[」』”）]*")
@@ -80,7 +82,7 @@ def is_heading(line: str) -> bool:
         len(text) <= 90
         and len(text.split()) <= 10
         and text[-1] not in ".!?;,。！？"
-        and (not _ITEM.match(text) or text.startswith("#"))
+        and (not _ITEM.match(text) or text.startswith("#") or bool(_SECTION.match(text)))
     )
 
 
@@ -168,7 +170,7 @@ def _goes_on(before: str, line: str, width: int) -> bool:
 
 def _sentences(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the sentences of one run of lines."""
-    item = _ITEM.match(text, start, end)
+    item = _ITEM.match(text, start, end) or _SECTION.match(text, start, end)
     at, search_from = start, item.end() if item else start
     for match in _END.finditer(text, search_from, end):
         if _ends_sentence(text, match, at, end):
@@ -204,7 +206,9 @@ def _ends_sentence(text: str, match: re.Match[str], start: int, end: int) -> boo
         return False
     if lowered in _BEFORE_NUMBER and next_word[:1].isdigit():
         return False
-    initial = len(word) == 1 and word.isalpha() and word.isupper()
+    ahead = text[max(0, match.start() - len(word) - 2) : match.start() - len(word)]
+    unit = bool(re.search(r"\d\s?$|[^\s\w(\"'“‘]$", ahead))  # "5 V. Close", "55 °C. Close"
+    initial = len(word) == 1 and word.isupper() and not unit
     dotted = bool(re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", word))
     if initial or dotted or lowered in _MAYBE_LAST:
         return next_word.casefold() in _STARTERS

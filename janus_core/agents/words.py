@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     rf"[{_CJK}]+|\d+(?:[.,:’'-]\d+)*(?:st|nd|rd|th)?(?![^\W\d_])|[^\W{_CJK}]+(?:[-.'’@][^\W{_CJK}]+)*"
 )
 
+MONTHS = word_groups("months")[0]
 STOP = word_set("stop")
 """Words that carry no content of their own. Negation, order and modality are checked apart."""
 
@@ -32,7 +33,6 @@ ORDERING = {word: n for n, group in enumerate(word_groups("ordering")) for word 
 _UNITS = {word: n for n, word in enumerate(word_groups("number_words")[0]) if word != "one"}
 _TENS = {word: 10 * n for n, word in enumerate(word_groups("tens")[0], start=2)}
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
-MONTHS = word_groups("months")[0]
 _MONTH_KEYS = {m[:3]: m for m in MONTHS} | {m: m for m in MONTHS} | {"sept": "september"}
 
 
@@ -49,7 +49,11 @@ class Word:
     @property
     def content(self) -> bool:
         """Whether the word says something (neither a stop word nor a number)."""
-        return self.number is None and self.text.casefold() not in STOP
+        if self.number is not None:
+            return False
+        if self.key in MONTHS and self.text[:1].isupper():
+            return True
+        return self.text.casefold() not in STOP and self.key not in STOP
 
 
 def words(text: str) -> list[Word]:
@@ -102,14 +106,16 @@ def is_name(word: Word, text: str) -> bool:
     A capital that opens a sentence says nothing.
     """
     written = word.text
-    if word.number is not None or written.casefold() in STOP:
+    if not word.content:
         return False
     if is_identifier(written):
         return True
     if not written[:1].isupper():
         return False
     before = text[: word.start].rstrip().rstrip("\"'“‘«([„*_`").rstrip()
-    return bool(before) and before[-1] not in ".!?:;•|-–>"
+    if re.search(r"(?:^|[\s(])[^\W\d_a-z][^\W\d_]{0,3}\.$", before):  # M. Okoye, Dr. Okoye
+        return True
+    return bool(before) and before[-1] not in ".!?;•|-–>"
 
 
 def is_identifier(written: str) -> bool:
