@@ -461,14 +461,15 @@ link() { # FILE LINK
 }
 
 install_command() {
-    summary="janus in $bin"
+    summary="janus in $bin, with completion for bash, zsh and fish"
+    "$venv/bin/janus" --version
     if ! link "$venv/bin/janus" "$bin/janus"; then
         summary="janus is $venv/bin/janus ($bin/janus is taken or cannot be written)"
         bin=$venv/bin
     fi
     while read -r shell file; do
         mkdir -p "$(dirname "$prefix/share/$file")"
-        if _JANUS_COMPLETE=source_$shell "$venv/bin/janus" >"$build/completion" && [ -s "$build/completion" ]; then
+        if _JANUS_COMPLETE=source_$shell "$venv/bin/janus" </dev/null >"$build/completion" && [ -s "$build/completion" ]; then
             mv "$build/completion" "$prefix/share/$file"
             link "$prefix/share/$file" "$shared/$file" || echo "no completion for $shell"
         fi
@@ -554,6 +555,7 @@ case $mode in
 test)
     cd "$source_dir"
     export JANUS_TEST_MODELS="$JANUS_HOME/models" MYPY_CACHE_DIR="$build/mypy" RUFF_CACHE_DIR="$build/ruff"
+    export PYTHONSAFEPATH=1 # processes that tests start take the installed package, too
     unset JANUS_HOME
     exec "$venv/bin/pytest" -o cache_dir="$build/pytest" "$@" 3>&- 4>&- 9>&-
     ;;

@@ -129,6 +129,17 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         assert [path.name for path in tmp_path.iterdir()] == ["letters"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs for a service user")
+def test_root_may_not_install_where_the_service_user_cannot_go(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+
+    refused = install("--prefix", str(closed / "janus"))
+
+    assert refused.returncode == 1
+    assert f"cannot enter {closed}" in refused.stderr
+
+
 def test_a_python_that_is_too_old_is_named(tmp_path: Path) -> None:
     command(tmp_path / "bin", "oldpython", "echo 'is 3.9; Janus needs 3.11' >&2; exit 1")
 
