@@ -41,6 +41,8 @@ log = logging.getLogger("janus")
 
 _RENEW_S = 5
 _ALONE_S = 3600
+_LAST_WORK_MS = 3_000
+"""What a worker that is asked to stop may still take to finish its jobs."""
 _RESTART_PAUSE_S = (0.2, 1.0, 5.0, 15.0)
 _PR_SET_PDEATHSIG = 1
 
@@ -62,8 +64,9 @@ def run_process(janus: Janus, stop: threading.Event, *, threads: int, owner: str
     renewer.start()
     log.info("worker %s: %d threads", owner, threads)
     stop.wait()
-    worker.stop(timeout=20_000)
-    # What still runs is given back now rather than when its lease ends.
+    worker.stop(timeout=_LAST_WORK_MS)
+    # What still runs is given back now rather than when its lease ends: it goes on
+    # from what it has kept.
     with contextlib.suppress(JanusError):
         jobs.release(janus.database, owner=owner)
 
@@ -182,7 +185,7 @@ class Daemon:
         for worker in self._workers:
             worker.ask_to_stop()
         for worker in self._workers:
-            worker.wait_or_kill(25.0)
+            worker.wait_or_kill(10.0)
         if self._alone is not None:
             self._alone.kill()
         for loop in loops:
@@ -311,6 +314,8 @@ def main(arguments: Sequence[str]) -> int:
             with open_janus(role="worker") as janus:
                 threads = janus.settings.worker.threads
                 run_process(janus, stop, threads=threads, owner=owner)
+            logging.shutdown()
+            os._exit(0)  # a thread in the middle of a job would keep the interpreter waiting
         case ["alone", job, owner]:
             _die_with_parent()
             with open_janus(role="worker") as janus:

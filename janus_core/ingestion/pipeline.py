@@ -125,13 +125,13 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
         if row is None:
             return
         kept = list(catalogue.pages(tx, row.id))
-    chosen = recipe(row.parser)
+    # The tokenizer decides where chunks end, so it is part of what makes their ids.
+    chosen = f"{recipe(row.parser)}+{services.embedder.name}"
     headings = any(f.marks_headings for f in FORMATS if f.media_type == row.media_type)
-    # Cut by estimated tokens, so that chunk ids do not depend on the embedder.
-    embeddables = [
-        _in_context(piece, row.title)
-        for piece in chunk(row.id, kept, recipe=chosen, headings=headings)
-    ]
+    pieces = chunk(
+        row.id, kept, recipe=chosen, measure=services.embedder.count_tokens, headings=headings
+    )
+    embeddables = [_in_context(piece, row.title) for piece in pieces]
     if not embeddables:
         raise UnreadableDocument("there is no text in it")
     _embed_all(services, job, row, embeddables)
@@ -146,7 +146,9 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
 
 
 def _in_context(piece: Chunk, title: str) -> _Embeddable:
-    context = "\n".join(part for part in (title, piece.heading) if part)[:200]
+    # The innermost headings say most; too much context would push text out of the model's window.
+    heading = " > ".join(piece.heading.split(" > ")[-2:])
+    context = "\n".join(part[:80] for part in (title, heading) if part)
     text = f"{context}\n{piece.text}" if context else piece.text
     return _Embeddable(piece, text, hashlib.sha256(text.encode()).digest())
 

@@ -25,6 +25,9 @@ class Embedder(Protocol):
     def dim(self) -> int:
         """Length of each vector."""
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Given texts, return how many tokens each has for this model, uncut."""
+
     def embed_passages(self, texts: Sequence[str]) -> list[Vector]:
         """Given passages, return one vector each, in order. Raise ModelUnavailable."""
 
