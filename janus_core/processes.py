@@ -559,6 +559,17 @@ def tail(path: Path, size: int = 65536) -> str:
         return file.read().decode("utf-8", "replace")
 
 
+def read_from(path: Path, offset: int) -> bytes:
+    """Return what a file holds from `offset` on; b"" when it is not there. Raise OSError."""
+    try:
+        fd = _open_own(path, os.O_RDONLY, None)
+    except FileNotFoundError:
+        return b""
+    with os.fdopen(fd, "rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
 def read_own(path: Path) -> str:
     """Return a text file's content as `write_private` takes it; follow no link. Raise OSError."""
     with os.fdopen(_open_own(path, os.O_RDONLY, None), "rb") as file:

@@ -155,7 +155,9 @@ def load_settings(
         field = ".".join(str(part) for part in first["loc"])
         origin = next((o for n, o in origins.items() if field.startswith(n)), "settings")
         what = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
-        raise BadConfiguration(f"{origin}: {field}: {what}", "See: janus config show") from error
+        raise BadConfiguration(
+            f"{origin}: {field}: {what}", "Correct it there; janus config path names the folders."
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from janus_core import offgrid
 
@@ -32,7 +33,7 @@ from janus_core.app import Janus, open_janus  # noqa: E402
 from janus_core.errors import JanusError, Locked  # noqa: E402
 from janus_core.node.embedded import EmbeddedNode  # noqa: E402
 from janus_core.node.heartbeat import Heartbeat  # noqa: E402
-from janus_core.processes import FileLock  # noqa: E402
+from janus_core.processes import FileLock, ServiceUser, service_user  # noqa: E402
 from janus_core.queue import jobs, outbox  # noqa: E402
 from janus_core.stores import journal  # noqa: E402
 from janus_core.stores.files import FileObjects  # noqa: E402
@@ -77,6 +78,31 @@ def run_alone(janus: Janus, job_id: uuid.UUID, owner: str) -> None:
     _Loop("renew leases", _RENEW_S, lambda: jobs.renew(janus.database, owner), stop).start()
     run_job(janus.services, job_id, owner, alone=True)
     stop.set()
+
+
+def run_foreground(janus: Janus, stop: threading.Event, *, processes: int, threads: int) -> None:
+    """Look after worker processes of this caller's until `stop` is set.
+
+    They do jobs of whatever queue the settings name, beside the daemon's own
+    workers. Root's run as the services' user. Raise NotInitialised,
+    StoreUnavailable, TooNew, or BadConfiguration.
+    """
+    janus.require_up()
+    user = service_user()
+    node = EmbeddedNode(janus, user=user)
+    node.check_interpreter()
+    environment = node.child_environment() | {"JANUS_WORKER__THREADS": str(threads)}
+    spawn = functools.partial(_spawn, user=user, env=environment)
+    workers = [_WorkerProcess(janus, spawn) for _ in range(processes)]
+    try:
+        while not stop.wait(0.1):
+            for worker in workers:
+                worker.tend()
+    finally:
+        for worker in workers:
+            worker.ask_to_stop()
+        for worker in workers:
+            worker.wait_or_kill(25.0)
 
 
 class Daemon:
@@ -227,8 +253,11 @@ class _Loop(threading.Thread):
 class _WorkerProcess:
     """One worker process, started again when it ends, its jobs given back at once."""
 
-    def __init__(self, janus: Janus) -> None:
+    def __init__(
+        self, janus: Janus, spawn: Callable[..., subprocess.Popen[bytes]] | None = None
+    ) -> None:
         self._janus = janus
+        self._spawn = spawn or _spawn
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = ""
         self._started = 0.0
@@ -254,7 +283,7 @@ class _WorkerProcess:
         if self._deaths and time.monotonic() - self._started < pause:
             return
         self._owner, self._started = new_owner(), time.monotonic()
-        self._process = _spawn("process", self._owner)
+        self._process = self._spawn("process", self._owner)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""
@@ -272,9 +301,16 @@ class _WorkerProcess:
             self._process.wait()
 
 
-def _spawn(*arguments: str) -> subprocess.Popen[bytes]:
+def _spawn(
+    *arguments: str, user: ServiceUser | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "janus_core.worker", *arguments], stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "janus_core.worker", *arguments],
+        stdin=subprocess.DEVNULL,
+        env=env,
+        user=user.uid if user else None,
+        group=user.gid if user else None,
+        extra_groups=[] if user else None,
     )
 
 

@@ -73,7 +73,7 @@ class EmbeddedNode:
 
     def prepare(self) -> None:
         """Make folders and secrets. Raise BadConfiguration naming the folder that is in the way."""
-        self._check_interpreter()
+        self.check_interpreter()
         places = self._locations
         for folder in (
             places.config,
@@ -254,7 +254,7 @@ class EmbeddedNode:
                 [sys.executable, "-m", "janus_core.worker", "daemon"],
                 log=log,
                 user=self._user,
-                env=self._daemon_environment(),
+                env=self.child_environment(),
             )
             deadline = time.monotonic() + _DAEMON_START_S
             while not self._daemon_is_up():
@@ -269,8 +269,8 @@ class EmbeddedNode:
         if beat is not None and beat.alive:
             stop_process(beat.identity, term_timeout=30.0)
 
-    def _daemon_environment(self) -> dict[str, str]:
-        """The daemon's environment: our folders, our settings, and the seals; nothing else."""
+    def child_environment(self) -> dict[str, str]:
+        """Return what a daemon or worker gets: our folders, settings and seals; nothing else."""
         kept = ("JANUS_", "LANG", "LC_", "TZ")
         environment = {k: v for k, v in os.environ.items() if k.startswith(kept)}
         environment["PATH"] = "/usr/bin:/bin"
@@ -280,7 +280,7 @@ class EmbeddedNode:
         seal(environment)
         return environment
 
-    def _check_interpreter(self) -> None:
+    def check_interpreter(self) -> None:
         """Raise BadConfiguration when the services' user cannot run this Python."""
         for needed in (Path(sys.executable).resolve(), Path(__file__)):
             ensure_enterable(needed, self._user)
