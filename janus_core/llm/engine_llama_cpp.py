@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from janus_core.llm.engine import Orders, announce, run_engine
@@ -26,7 +26,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _MAX_BODY = 8 * 1024 * 1024
+# With what they import only when first used, which the service user may not be able to read.
 _LIBRARIES = (
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "encodings.unicode_escape",
+    "jinja2.ext",
+    "jinja2.sandbox",
     "llama_cpp",
     "llama_cpp.llama_chat_format",
     "uvicorn",
@@ -177,7 +183,8 @@ class App:
             if not serve.done():
                 serve.cancel()
                 log.info("a client left before its answer was complete")
-            await asyncio.gather(serve, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await serve
         finally:
             watch.cancel()
             self._waiting -= 1
