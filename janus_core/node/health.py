@@ -189,7 +189,8 @@ def _models(janus: Janus, llm: ServiceHealth | None) -> tuple[ModelHealth, str]:
     embeddings = _embedding_id(janus)
     info = janus.embedder.info() if embeddings else None
     embeddings_state = "missing" if not embeddings else "up" if info else "idle"
-    device = str((info or {}).get("device") or "cpu")
+    running = janus.chat_server(service_user()).info() if state == "up" else None
+    device = (running.device if running else "") or str((info or {}).get("device") or "cpu")
     if device == "cpu":
         device = f"cpu, {os.cpu_count()} cores"
     return ModelHealth(chat.model, state, chat.context, embeddings, embeddings_state), device
