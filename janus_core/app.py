@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from janus_core.ingestion.intake import Intake
     from janus_core.ingestion.services import Services
     from janus_core.llm.shared_embedder import SharedEmbedder
+    from janus_core.llm.server import ChatServer
+    from janus_core.processes import ServiceUser
     from janus_core.queue.broker import Broker
     from janus_core.retrieval.search import Searcher
     from janus_core.stores.redis import LiveEvents
@@ -158,6 +160,12 @@ class Janus:
         from janus_core.retrieval.search import Searcher
 
         return Searcher(self.database, self.vectors, self.embedder)
+
+    def chat_server(self, user: ServiceUser | None) -> ChatServer:
+        """Return the chat model's server; `user` is whom root starts it as."""
+        from janus_core.llm.server import chat_server
+
+        return chat_server(self.locations, self.settings.chat, user)
 
     def chat_model(self) -> ChatModel:
         """Return a connection to the chat model. Raise ModelUnavailable."""

@@ -51,11 +51,13 @@ class Service:
 
     name: str
     role: str
-    start: Callable[[], None]
+    start: Callable[[], object]
     stop: Callable[[], None]
     is_up: Callable[[], bool]
     detail: Callable[[], str]
     log: Path
+    heal: Callable[[], object] | None = None
+    """What the daemon calls while the service is down; None: `start`."""
     version: Callable[[], str] = str
     """Of the program that serves; empty where it is Janus itself."""
 
@@ -134,7 +136,7 @@ class EmbeddedNode:
         with self._healing:
             for service in self.services():
                 if service.name != "worker" and not service.is_up():
-                    service.start()
+                    (service.heal or service.start)()
 
     def states(self) -> Iterator[tuple[Service, State, str, int]]:
         """Yield (service, state, detail, latency in ms) for each service."""
@@ -224,6 +226,7 @@ class EmbeddedNode:
             server.is_up,
             server.describe,
             server.log,
+            heal=server.check,
         )
 
     def _daemon(self) -> Service:
