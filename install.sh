@@ -288,7 +288,9 @@ check_space() {
     free=$(free_mb "$prefix")
     [ "$free" -ge "$NEED_MB" ] || die "$prefix needs $NEED_MB MB of disk, $free MB are free." \
         "Free some space, or choose another disk with --prefix." 13
-    plan="Janus $version goes to $prefix: needs $NEED_MB MB of disk ($free MB are free), fetches 700 MB, $NEED_TIME"
+    fetches='fetches 700 MB, '
+    [ -z "$wheelhouse" ] || fetches=''
+    plan="Janus $version goes to $prefix: needs $NEED_MB MB of disk ($free MB are free), ${fetches}$NEED_TIME"
 }
 
 # ---------------------------------------------------------------- steps
