@@ -89,15 +89,16 @@ def with_marks(text: str, citations: tuple[int, ...]) -> str:
     return f"{report.printable(text)} {report.paint(marks, 'cyan', sys.stdout)}".rstrip()
 
 
-def show(answer: Answer, *, streamed: bool) -> None:
+def show(answer: Answer, *, streamed: bool, indent: str = "") -> None:
     """Print an answer with its sources."""
     if not streamed:
         for sentence in answer.sentences:
-            print(with_marks(sentence.text, sentence.citations))
+            print(indent + with_marks(sentence.text, sentence.citations))
     for citation in answer.citations:
         name = citation.uri.rsplit("/", 1)[-1] or citation.title
         place = f" {citation.locator}" if citation.locator else ""
-        print(report.paint(report.printable(f" [{citation.n}] {name}{place}"), "dim", sys.stdout))
+        line = f"{indent or ' '}[{citation.n}] {name}{place}"
+        print(report.paint(report.printable(line), "dim", sys.stdout))
 
 
 def as_json(answer: Answer) -> dict[str, Any]:

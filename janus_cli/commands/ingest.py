@@ -14,6 +14,7 @@ from janus_cli.render.live import ProgressLine, ndjson
 from janus_cli.session import command, opened, print_json
 
 if TYPE_CHECKING:
+    from janus_core.app import Janus
     from janus_core.events import Event
     from janus_core.ingestion.follow import Follower
     from janus_core.ingestion.intake import Taken
@@ -44,24 +45,37 @@ def ingest(
     they are ready. What was accepted survives any crash.
     """
     from janus_core.documents import parse_tags
-    from janus_core.ingestion.follow import Follower
-    from janus_core.ingestion.intake import find_files
 
     tags = dict(parse_tags(tag or []))
     with opened() as janus:
-        summary = _Summary(json_output)
-        intake = janus.intake(collection or janus.settings.collection, tags)
-        with Follower(janus.database, janus.live, summary.on_event) as follower:
-            for taken in intake.take(find_files(paths)):
-                summary.on_taken(taken, follower)
-            if not no_wait:
-                for row in follower.wait(summary.waiting):
-                    summary.on_over(row)
+        summary = Summary(json_output)
+        take_in(janus, paths, collection or janus.settings.collection, tags, summary, not no_wait)
         summary.show(no_wait=no_wait)
         return report.PARTIAL if summary.failed else report.OK
 
 
-class _Summary:
+def take_in(
+    janus: Janus,
+    paths: list[Path],
+    collection: str,
+    tags: dict[str, str],
+    summary: Summary,
+    wait: bool = True,
+) -> None:
+    """Take files in, and wait for their jobs, telling `summary` what becomes of them."""
+    from janus_core.ingestion.follow import Follower
+    from janus_core.ingestion.intake import find_files
+
+    intake = janus.intake(collection, tags)
+    with Follower(janus.database, janus.live, summary.on_event) as follower:
+        for taken in intake.take(find_files(paths)):
+            summary.on_taken(taken, follower)
+        if wait:
+            for row in follower.wait(summary.waiting):
+                summary.on_over(row)
+
+
+class Summary:
     """What became of each file, counted and shown as it happens."""
 
     def __init__(self, json_output: bool) -> None:
