@@ -14,15 +14,13 @@ from janus_core.llm.base import Embedder
 from janus_core.retrieval.fuse import fuse
 from janus_core.stores import catalogue
 from janus_core.stores.base import VectorFilter, VectorStore
+from janus_core.stores.fulltext import match_text
 from janus_core.stores.postgres import Database
 
 MAX_QUERY = 10_000
 """Characters of a query; the rest is refused, not silently dropped."""
 
 _CANDIDATES = 50
-_ENOUGH = 10
-"""With fewer full-text matches for all terms, matches of any term are added."""
-
 
 @dataclass(frozen=True)
 class Searcher:
@@ -69,10 +67,7 @@ class Searcher:
 
     def _full_text(self, query: str, where: Filter, depth: int) -> list[uuid.UUID]:
         with self.database.transaction() as tx:
-            found = catalogue.match_text(tx, query, depth, where, any_term=False)
-            if len(found) < _ENOUGH:
-                found += catalogue.match_text(tx, query, depth, where, any_term=True)
-        return list(dict.fromkeys(chunk for chunk, _ in found))[:depth]
+            return [chunk for chunk, _ in match_text(tx, query, depth, where)]
 
 
 def _check(query: str, k: int, mode: str) -> None:

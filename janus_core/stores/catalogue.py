@@ -20,7 +20,7 @@ from janus_core.documents import Chunk, Filter, Page, Passage, version_id
 from janus_core.errors import InvalidInput, NotFound
 from janus_core.stores.base import ObjectStore
 
-_VISIBLE = "d.version_id = v.id AND d.removing_since IS NULL"
+VISIBLE = "d.version_id = v.id AND d.removing_since IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> Ver
     row = tx.execute(
         text(
             "SELECT v.*, d.collection_id, c.name AS collection, d.uri, d.tags,"
-            f" ({_VISIBLE}) AS visible, d.removing_since IS NOT NULL AS removing,"
+            f" ({VISIBLE}) AS visible, d.removing_since IS NOT NULL AS removing,"
             " EXISTS (SELECT 1 FROM version n WHERE n.document_id = v.document_id"
             "   AND n.created_at > v.created_at AND n.state IN ('received', 'ready')) AS outdated"
             " FROM version v JOIN document d ON d.id = v.document_id"
@@ -493,7 +493,7 @@ def passages(tx: Connection, chunk_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
         text(
             "SELECT k.*, c.name AS collection, v.title, d.uri, d.tags, v.object_key"
             " FROM chunk k JOIN document d ON d.id = k.document_id"
-            f" JOIN version v ON v.id = k.version_id AND {_VISIBLE}"
+            f" JOIN version v ON v.id = k.version_id AND {VISIBLE}"
             " JOIN collection c ON c.id = k.collection_id WHERE k.id = ANY(:ids)"
         ),
         {"ids": list(chunk_ids)},
@@ -506,38 +506,10 @@ def embedders(tx: Connection) -> dict[str, int]:
     rows = tx.execute(
         text(
             "SELECT v.embedder, count(*) AS n FROM version v"
-            f" JOIN document d ON {_VISIBLE} WHERE v.embedder IS NOT NULL GROUP BY 1"
+            f" JOIN document d ON {VISIBLE} WHERE v.embedder IS NOT NULL GROUP BY 1"
         )
     )
     return {row.embedder: int(row.n) for row in rows}
-
-
-def match_text(
-    tx: Connection, query: str, k: int, where: Filter, *, any_term: bool
-) -> list[tuple[uuid.UUID, float]]:
-    """Return (chunk id, rank) of at most k visible chunks that contain the query's terms.
-
-    All terms by default; with `any_term` at least one. Rank is PostgreSQL's
-    cover density, damped by length.
-    """
-    joined = "CAST(plainto_tsquery('english', :q) AS text)"
-    tsquery = (
-        f"CAST(replace({joined}, '&', '|') AS tsquery)"
-        if any_term
-        else f"CAST({joined} AS tsquery)"
-    )
-    conditions, values = filter_conditions(where)
-    rows = tx.execute(
-        text(
-            f"WITH q AS (SELECT {tsquery} AS terms)"
-            " SELECT k.id, ts_rank_cd(k.tsv, q.terms, 1) AS rank FROM q, chunk k"
-            f" JOIN document d ON d.id = k.document_id JOIN version v ON v.id = k.version_id"
-            f" AND {_VISIBLE} JOIN collection c ON c.id = k.collection_id"
-            f" WHERE k.tsv @@ q.terms AND {conditions} ORDER BY rank DESC, k.id LIMIT :k"
-        ),
-        values | {"q": query.replace("\0", " "), "k": k},
-    )
-    return [(row.id, float(row.rank)) for row in rows]
 
 
 def filter_conditions(where: Filter) -> tuple[str, dict[str, object]]:
