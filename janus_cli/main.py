@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from janus_cli import report
 from janus_core.offgrid import seal
 
-if TYPE_CHECKING:
-    import click
+_WrongCall: Any = typer.BadParameter.__bases__[0]
+"""Typer's own UsageError, which it does not export."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (group of the help, one line)
@@ -37,11 +39,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class LazyGroup(TyperGroup):
     """Knows every verb by name and one line; loads a verb's file when it is run."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the verbs in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the named verb, loaded."""
         if cmd_name not in COMMANDS:
             return None
@@ -51,7 +53,7 @@ class LazyGroup(TyperGroup):
         _fit_in(loaded)
         return loaded
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the verbs by task, without loading one."""
         for group in dict.fromkeys(group for group, _ in COMMANDS.values()):
             rows = [(name, line) for name, (of, line) in COMMANDS.items() if of == group]
@@ -59,13 +61,13 @@ class LazyGroup(TyperGroup):
                 formatter.write_dl(rows)
 
 
-def _fit_in(command: click.Command) -> None:
+def _fit_in(command: Any) -> None:
     """Make a verb and its sub-commands part of one program.
 
     Their help is written without Rich, which is slow to load, and only the
     whole offers completion.
     """
-    command.rich_markup_mode = None  # type: ignore[attr-defined]
+    command.rich_markup_mode = None
     completion = ("install_completion", "show_completion")
     command.params = [param for param in command.params if param.name not in completion]
     for inner in getattr(command, "commands", {}).values():
@@ -101,17 +103,27 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    from janus_cli import report
-
     if color not in ("auto", "always", "never"):
         raise typer.BadParameter("use auto, always or never", param_hint="--color")
     report.choose_color(color)
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line, and exit with the code that scripts rely on."""
     seal()
-    return app(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        sys.exit(app(given, standalone_mode=False))
+    except _WrongCall as error:
+        from janus_core.errors import InvalidInput
+
+        if "--json" in given:
+            wrong = InvalidInput(error.format_message(), "See: janus --help")
+            sys.exit(report.failure(wrong, as_json=True))
+        error.show()
+        sys.exit(report.exit_code("invalid_input"))
+    except typer.Abort:
+        sys.exit(report.exit_code("interrupted"))
 
 
 if __name__ == "__main__":
