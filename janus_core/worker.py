@@ -146,13 +146,16 @@ class Daemon:
         # thread that made them, and this one ends last.
         wanted = self._janus.settings.worker.processes
         self._workers = [_WorkerProcess(self._janus) for _ in range(wanted)]
-        checked = 0.0
+        checked, schema = 0.0, ""
         while not self._stop.wait(0.1):
             for worker in self._workers:
                 worker.tend()
             if time.monotonic() - checked > 1.0:
                 checked = time.monotonic()
-                heartbeat.beat(workers=[w.pid for w in self._workers if w.pid])
+                if not schema:
+                    with contextlib.suppress(JanusError):
+                        schema = self._janus.database.revision() or ""
+                heartbeat.beat([w.pid for w in self._workers if w.pid], schema)
                 try:
                     self._tend_suspects()
                 except JanusError as error:

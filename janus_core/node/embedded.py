@@ -37,6 +37,7 @@ from janus_core.processes import (
     stop_process,
     tail,
 )
+from janus_core.stores.postgres import HEAD
 
 State = Literal["up", "starting", "degraded", "down"]
 
@@ -116,7 +117,8 @@ class EmbeddedNode:
             talking = pool.submit(self._start_chat, chat, sink) if chat else None
             for done in [pool.submit(self._start, s, sink) for s in services.values()]:
                 done.result()
-            self._janus.database.migrate(packaged("migrations"))
+            if not self._daemon_knows_schema():
+                self._janus.database.migrate(packaged("migrations"))
             self._start(daemon, sink)
             if talking:
                 talking.result()
@@ -244,6 +246,11 @@ class EmbeddedNode:
     def _daemon_is_up(self) -> bool:
         beat = self._heartbeat.last()
         return beat is not None and beat.alive
+
+    def _daemon_knows_schema(self) -> bool:
+        """Whether a daemon runs that found this very schema: then nobody need ask again."""
+        beat = self._heartbeat.last()
+        return beat is not None and beat.alive and beat.schema == HEAD
 
     def _describe_daemon(self) -> str:
         beat = self._heartbeat.last()

@@ -22,6 +22,8 @@ class Beat:
     identity: ProcessIdentity
     age_s: float
     workers: tuple[int, ...]
+    schema: str
+    """The revision of the database that the daemon found."""
 
     @property
     def alive(self) -> bool:
@@ -35,13 +37,18 @@ class Heartbeat:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def beat(self, workers: Sequence[int]) -> None:
-        """Say that this process is alive and which workers it has."""
+    def beat(self, workers: Sequence[int], schema: str) -> None:
+        """Say that this process is alive, which workers it has and which schema it found."""
         me = identify(os.getpid())
         if me is None:
             return
         new = self._path.with_suffix(".new")
-        record = {"identity": me.to_text(), "at": time.time(), "workers": list(workers)}
+        record = {
+            "identity": me.to_text(),
+            "at": time.time(),
+            "workers": list(workers),
+            "schema": schema,
+        }
         new.write_text(json.dumps(record))
         new.replace(self._path)
 
@@ -54,4 +61,5 @@ class Heartbeat:
             return None
         if identity is None:
             return None
-        return Beat(identity, max(0.0, time.time() - record["at"]), tuple(record["workers"]))
+        age_s = max(0.0, time.time() - record["at"])
+        return Beat(identity, age_s, tuple(record["workers"]), record.get("schema", ""))
