@@ -40,7 +40,7 @@ def bring_up(janus: Janus, asked: str | None, sink: Sink) -> Outcome:
         )
     node.up(sink)
     _write_down(janus, profile, why)
-    healthy = all(state == "up" for _, state, _, _ in node.states())
+    healthy = all(service.is_up() for service in node.services())
     return Outcome(profile, why, healthy)
 
 
