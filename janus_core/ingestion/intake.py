@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from janus_core.documents import content_hash, document_id
-from janus_core.errors import InvalidInput, JanusError, UnreadableDocument
+from janus_core.errors import InvalidInput, Locked, TransientFailure, UnreadableDocument
 from janus_core.failpoints import reach
 from janus_core.ingestion.extract.registry import sniff
 from janus_core.queue import jobs
@@ -27,6 +28,8 @@ from janus_core.stores.postgres import Database
 _LOOK_UP = 200
 _READS = 3
 """How often a file that changes while it is read is started again."""
+_PAUSES_S = (0.1, 0.3, 1.0, 3.0)
+"""Between tries, while a worker or another command is changing the same document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,23 @@ class Intake:
         with self.database.transaction() as tx:
             known = catalogue.known_sources(tx, self.collection, list(uris.values()))
         for path, uri in uris.items():
-            shown = display_name(path)
-            try:
-                yield self._take_file(path, uri, shown, collection, known.get(uri))
-            except (UnreadableDocument, InvalidInput) as error:
-                yield Taken(shown, "failed", None, error.message, error.hint)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                yield Taken(shown, "failed", None, *_why(error))
+            yield self._take_one(path, uri, collection, known.get(uri))
+
+    def _take_one(
+        self, path: Path, uri: str, collection: int, known: catalogue.Known | None
+    ) -> Taken:
+        shown = display_name(path)
+        try:
+            for pause in _PAUSES_S:
+                try:
+                    return self._take_file(path, uri, shown, collection, known)
+                except (TransientFailure, Locked):
+                    time.sleep(pause)
+            return self._take_file(path, uri, shown, collection, known)
+        except (UnreadableDocument, InvalidInput) as error:
+            return Taken(shown, "failed", None, error.message, error.hint)
+        except OSError as error:
+            return Taken(shown, "failed", None, *_why(error))
 
     def _take_file(
         self,
@@ -96,21 +107,23 @@ class Intake:
                 raise UnreadableDocument("the file is empty")
             if size > self.max_bytes:
                 raise UnreadableDocument(
-                    f"the file has {size >> 20} MiB, {self.max_bytes >> 20} are allowed",
+                    f"the file has {size / 2**20:.1f} MiB, {self.max_bytes >> 20} are allowed",
                     "Raise ingest.max_file_mb.",
                 )
-            if known and known.sha256 and not known.failed and _same_tags(known, self.tags):
-                if content_hash(file) == known.sha256:
+            if known and known.sha256 == content_hash(file):
+                if known.quarantine:
+                    return Taken(shown, "failed", None, *known.quarantine)
+                if known.state == "ready" and _same_tags(known, self.tags):
                     return Taken(shown, "unchanged")
-                file.seek(0)
+            file.seek(0)
             sniff(file, path.name)  # refuses what no extractor reads, before it is stored
             staged = self._stage_consistently(file)
         try:
             job_id = self._promise(uri, collection, staged)
-        except JanusError:
+        except BaseException:
             self.objects.discard(staged)
             raise
-        return Taken(shown, "replaced" if known else "added", job_id)
+        return Taken(shown, "replaced" if known and known.visible else "added", job_id)
 
     def _stage_consistently(self, file: BinaryIO) -> Staged:
         """Stage a file as it was at one moment, as far as its times tell."""
@@ -128,11 +141,12 @@ class Intake:
     def _promise(self, uri: str, collection: int, staged: Staged) -> uuid.UUID:
         document = document_id(self.collection, uri)
         with self.database.transaction() as tx:
+            # First the document, then its content, as everybody does: no deadlocks.
+            catalogue.upsert_document(tx, document, collection, uri, self.tags)
             catalogue.lock_content(tx, staged.sha256)
             reach("intake.put.before")
             key = self.objects.put(staged)
             reach("intake.put.after")
-            catalogue.upsert_document(tx, document, collection, uri, self.tags)
             version = catalogue.insert_version(tx, document, staged.sha256, staged.size, key)
             job = jobs.enqueue(tx, "ingest", document, version, self.correlation_id)
             journal.append(
@@ -155,15 +169,17 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
 
     Folders are walked without following links to folders (so loops end) and
     without hidden entries; a path that is named is taken whatever it is called.
-    Raise InvalidInput for a named path that does not exist.
+    A folder that cannot be read is yielded itself, so that it is missed by nobody.
+    Raise InvalidInput, before anything is yielded, for a named path that does not exist.
     """
-    seen: set[Path] = set()
-    for named in paths:
-        # Not resolved: the name that people gave is the source.
-        path = Path(os.path.abspath(named))  # noqa: PTH100
+    # Not resolved: the name that people gave is the source.
+    named = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
+    for path in named:
         if not os.path.lexists(path):
             raise InvalidInput(f"no such file or folder: {display_name(path)}")
-        for found in _walk(path) if path.is_dir() else [path]:
+    seen: set[Path] = set()
+    for path in named:
+        for found in _walk(path) if os.path.isdir(path) else [path]:  # noqa: PTH112 (never raises)
             if found not in seen:
                 seen.add(found)
                 yield found
@@ -182,18 +198,28 @@ def display_name(path: Path) -> str:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    unreadable: list[Path] = []
+
+    def note(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+
     # os.walk keeps one folder's names in memory, not the tree's.
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
                 yield Path(parent, name)
+    yield from unreadable
 
 
 def _open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raise UnreadableDocument for pipes, devices, folders."""
+    # Asked first: opening a device can set it going.
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise UnreadableDocument("not a regular file", "Only files can be ingested.")
     # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise UnreadableDocument("not a regular file", "Only files can be ingested.")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from sqlalchemy import Connection
 
@@ -48,7 +49,8 @@ def ingest_version(services: Services, job: Job) -> None:
     """
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
-        row = catalogue.version(tx, job.version_id)
+        # Locked: content that has just come back must not give way.
+        row = catalogue.version(tx, job.version_id, lock=True)
         if row is None or row.removing:
             jobs.finish(tx, job)
             return
@@ -65,7 +67,7 @@ def ingest_version(services: Services, job: Job) -> None:
 def _extract(services: Services, job: Job, row: VersionRow) -> None:
     """Keep the pages of the version, starting after those that are kept already."""
     with services.objects.local(row.object_key) as path:
-        name = row.uri.rsplit("/", 1)[-1]
+        name = unquote(row.uri.rsplit("/", 1)[-1])
         with path.open("rb") as file:
             parser = sniff(file, name).parser
         with services.database.transaction() as tx:
@@ -114,8 +116,10 @@ def _refresh(services: Services, job: Job, row: VersionRow) -> None:
     _embed_all(services, job, row, [_in_context(piece, row.title) for piece in pieces])
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
-        index = services.embedder.name
-        services.vectors.set_tags(index, row.collection, row.document_id, row.tags)
+        now = catalogue.version(tx, job.version_id, lock=True)
+        if now is not None and now.visible:
+            index = services.embedder.name
+            services.vectors.set_tags(index, now.collection, now.document_id, now.tags)
         jobs.finish(tx, job)
 
 
@@ -142,7 +146,7 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
         chunks=len(embeddables),
         vectors=len(embeddables),
     )
-    _publish(services, job, embeddables, coverage, chosen)
+    _publish(services, job, embeddables, coverage, chosen, row.tags)
 
 
 def _in_context(piece: Chunk, title: str) -> _Embeddable:
@@ -206,6 +210,7 @@ def _publish(
     embeddables: Sequence[_Embeddable],
     coverage: Coverage,
     chosen: str,
+    tags: Mapping[str, str],
 ) -> None:
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
@@ -215,6 +220,7 @@ def _publish(
         if row.outdated:
             _give_way(tx, job, row.id)
             return
+        _settle_vectors(services, row, {e.chunk.id for e in embeddables}, tags)
         old = catalogue.publish_version(
             tx,
             row,
@@ -241,6 +247,18 @@ def _publish(
         jobs.finish(tx, job)
         reach("ingest.publish.before")
     reach("ingest.publish.after")
+
+
+def _settle_vectors(
+    services: Services, row: VersionRow, wanted: set[uuid.UUID], tags: Mapping[str, str]
+) -> None:
+    """Drop vectors of an older cut of this version; give the others tags that came meanwhile."""
+    index = services.embedder.name
+    older = [chunk for _, chunk in services.vectors.chunk_ids(index, row.id) if chunk not in wanted]
+    if older:
+        services.vectors.delete(index, older)
+    if row.tags != tags:
+        services.vectors.set_tags(index, row.collection, row.document_id, row.tags)
 
 
 def _give_way(tx: Connection, job: Job, version: uuid.UUID) -> None:

@@ -6,12 +6,13 @@ the rows. Killed anywhere, the job runs again and comes to the same end.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from janus_core.errors import InvalidInput
+from janus_core.errors import InvalidInput, Locked, TransientFailure
 from janus_core.failpoints import reach
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
@@ -19,9 +20,20 @@ from janus_core.queue.jobs import Job
 from janus_core.stores import catalogue, journal
 from janus_core.stores.postgres import Database
 
+_PAUSES_S = (0.1, 0.3, 1.0)
+
 
 def request_removal(database: Database, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
     """Hide a document at once and queue its removal; return False if it is gone already."""
+    for pause in _PAUSES_S:
+        try:
+            return _request_removal(database, document, correlation_id)
+        except (TransientFailure, Locked):  # a worker has this document right now
+            time.sleep(pause)
+    return _request_removal(database, document, correlation_id)
+
+
+def _request_removal(database: Database, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
     with database.transaction() as tx:
         if not _hide_and_queue(tx, document, correlation_id):
             return False
@@ -31,9 +43,11 @@ def request_removal(database: Database, document: uuid.UUID, correlation_id: uui
 
 
 def _hide_and_queue(tx: Connection, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
+    # Workers lock their job, then the document: in this order there is no deadlock.
+    jobs.cancel_others(tx, document)
     if not catalogue.hide_document(tx, document):
         return False
-    jobs.cancel_others(tx, document)
+    jobs.cancel_others(tx, document)  # what was queued while we waited for the document
     versions = catalogue.versions_of(tx, document)
     jobs.enqueue(tx, "remove", document, versions[0], correlation_id)
     journal.append(tx, "document.removal_requested", correlation_id, document=document)
@@ -43,23 +57,24 @@ def _hide_and_queue(tx: Connection, document: uuid.UUID, correlation_id: uuid.UU
 def remove_document(services: Services, job: Job) -> None:
     """Do what `request_removal` promised."""
     with services.database.transaction() as tx:
-        versions = catalogue.versions_of(tx, job.document_id)
-        rows = [catalogue.version(tx, version) for version in versions]
-    for row in rows:
-        if row is not None:
-            _forget_vectors(services, row, "remove")
-    with services.database.transaction() as tx:
+        # Held throughout: a worker that was given up must not touch what came in since.
         jobs.hold(tx, job)
-        for version in versions:
+        catalogue.version(tx, job.version_id, lock=True)
+        rows = [catalogue.version(tx, one) for one in catalogue.versions_of(tx, job.document_id)]
+        # By content, so that two removals with shared contents lock them in one order.
+        versions = sorted((row for row in rows if row), key=lambda row: row.sha256)
+        for row in versions:
+            _forget_vectors(services, row, "remove")
+        for row in versions:
             reach("remove.object.before")
-            catalogue.delete_object_if_unshared(tx, services.objects, version, job.document_id)
+            catalogue.delete_object_if_unshared(tx, services.objects, row.id, job.document_id)
             reach("remove.object.after")
         journal.append(
             tx,
             "document.removed",
             job.correlation_id,
             document=job.document_id,
-            versions=[str(version) for version in versions],
+            versions=[str(row.id) for row in versions],
         )
         catalogue.delete_document(tx, job.document_id)
         reach("remove.commit.before")

@@ -29,9 +29,14 @@ class Known:
 
     document_id: uuid.UUID
     sha256: str
-    """Of the newest version that is ready or on its way; empty if there is none."""
+    """Of the newest version that is ready, failed or on its way; empty if there is none."""
     tags: Mapping[str, str]
-    failed: bool
+    state: str
+    """Of that version."""
+    visible: bool
+    """Whether people see a version of it, this or an older one."""
+    quarantine: tuple[str, str] | None = None
+    """Reason and hint, if that version killed the processes that read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +125,27 @@ def known_sources(tx: Connection, collection: str, uris: Sequence[str]) -> dict[
     """Given source URIs, return what is known of each that the collection has."""
     rows = tx.execute(
         text(
-            "SELECT d.uri, d.id, d.tags, newest.sha256, newest.state FROM document d"
+            "SELECT d.uri, d.id, d.tags, d.version_id IS NOT NULL AS visible,"
+            " newest.sha256, newest.state, j.reason, j.hint FROM document d"
             " JOIN collection c ON c.id = d.collection_id"
-            " LEFT JOIN LATERAL (SELECT v.sha256, v.state FROM version v"
+            " LEFT JOIN LATERAL (SELECT v.id, v.sha256, v.state FROM version v"
             "   WHERE v.document_id = d.id AND v.state <> 'superseded'"
             "   ORDER BY v.created_at DESC LIMIT 1) newest ON TRUE"
+            " LEFT JOIN job j ON j.version_id = newest.id AND j.state = 'quarantined'"
+            "   AND j.kind = 'ingest'"
             " WHERE c.name = :c AND d.uri = ANY(:uris) AND d.removing_since IS NULL"
         ),
         {"c": collection, "uris": list(uris)},
     )
     return {
-        row.uri: Known(row.id, row.sha256 or "", row.tags, failed=row.state == "failed")
+        row.uri: Known(
+            row.id,
+            row.sha256 or "",
+            row.tags,
+            row.state or "",
+            row.visible,
+            None if row.reason is None else (row.reason, row.hint or ""),
+        )
         for row in rows
     }
 
@@ -180,6 +195,15 @@ def insert_version(
 
 def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> VersionRow | None:
     """Return a version, or None when it is gone. With `lock`, hold its document's row."""
+    if lock:
+        # A statement of its own: the next one then sees what was committed while this waited.
+        tx.execute(
+            text(
+                "SELECT id FROM document WHERE id ="
+                " (SELECT document_id FROM version WHERE id = :v) FOR UPDATE"
+            ),
+            {"v": version_id},
+        )
     row = tx.execute(
         text(
             "SELECT v.*, d.collection_id, c.name AS collection, d.uri, d.tags,"
@@ -188,7 +212,6 @@ def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> Ver
             "   AND n.created_at > v.created_at AND n.state IN ('received', 'ready')) AS outdated"
             " FROM version v JOIN document d ON d.id = v.document_id"
             " JOIN collection c ON c.id = d.collection_id WHERE v.id = :v"
-            + (" FOR UPDATE OF d" if lock else "")
         ),
         {"v": version_id},
     ).first()
