@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ from janus_core.queue import jobs
 from janus_core.queue.broker import QUEUE, Broker
 from janus_core.queue.jobs import Job
 from janus_core.stores import catalogue
+from janus_core.stores.postgres import Database
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ _HANDLERS: dict[str, Callable[[Services, Job], None]] = {
 _PERMANENT = (UnreadableDocument, InvalidInput, Damaged)
 _NOT_ITS_FAULT = (StoreUnavailable, ModelUnavailable, NoSpace)
 """Failures of the surroundings: they do not count against a document."""
+_RECORD_WITHIN_S = 15.0
 
 
 def declare(broker: Broker, run: Callable[[uuid.UUID], None]) -> None:
@@ -54,13 +57,33 @@ def declare(broker: Broker, run: Callable[[uuid.UUID], None]) -> None:
         )
 
 
-def run_job(services: Services, job_id: uuid.UUID, owner: str, *, alone: bool = False) -> None:
-    """Claim a job, do it, and record what became of it. Raise only when that cannot be recorded."""
-    reach("job.claim.before")
-    job = jobs.claim(services.database, job_id, owner, alone=alone)
-    reach("job.claim.after")
-    if job is None:
-        return
+def run_job(
+    services: Services,
+    job_id: uuid.UUID,
+    owner: str,
+    *,
+    alone: bool = False,
+    running: set[str] | None = None,
+) -> None:
+    """Claim a job, do it, and record what became of it. Raise only when that cannot be recorded.
+
+    Each claim has a token of its own, `owner/…`, which stands in `running` for as
+    long as the work goes on: only the leases of these tokens are to be renewed.
+    """
+    running = set() if running is None else running
+    token = f"{owner}/{uuid.uuid4().hex[:8]}"
+    running.add(token)
+    try:
+        reach("job.claim.before")
+        job = jobs.claim(services.database, job_id, token, alone=alone)
+        reach("job.claim.after")
+        if job is not None:
+            _do(services, job)
+    finally:
+        running.discard(token)
+
+
+def _do(services: Services, job: Job) -> None:
     try:
         _tell(services, job, "running")
         _HANDLERS[job.kind](services, job)
@@ -80,8 +103,29 @@ def run_job(services: Services, job_id: uuid.UUID, owner: str, *, alone: bool = 
     _tell(services, job, "done")
 
 
+def quarantine(database: Database, job_id: uuid.UUID, reason: str) -> None:
+    """Set a job aside that killed a process which did nothing else, and say so of its version."""
+    with database.transaction() as tx:
+        jobs.quarantine(tx, job_id, reason)
+        for row in jobs.rows(tx, ids=[job_id], states=["quarantined"]):
+            if row.kind == "ingest":
+                catalogue.fail_version(tx, row.version_id, row.reason, row.hint)
+
+
 def _record_failure(services: Services, job: Job, error: JanusError) -> None:
     log.warning("job %s: %s", job.id, error.message, exc_info=error.__cause__)
+    # The database that failed the job is often back in a moment.
+    deadline = time.monotonic() + _RECORD_WITHIN_S
+    while True:
+        try:
+            return _record(services, job, error)
+        except (StoreUnavailable, TransientFailure):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _record(services: Services, job: Job, error: JanusError) -> None:
     with services.database.transaction() as tx:
         try:
             jobs.hold(tx, job)

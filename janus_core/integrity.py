@@ -21,7 +21,7 @@ from janus_core.stores import catalogue
 from janus_core.stores.base import ObjectStore, VectorStore
 from janus_core.stores.postgres import Database
 
-__all__ = ["Finding", "Stores", "check", "repair"]
+__all__ = ["Finding", "Stores", "check", "repair", "sweep_orphan_objects"]
 
 _OPEN = "('queued', 'running', 'suspect')"
 _LATE_S = 60
@@ -80,6 +80,15 @@ def repair(stores: Stores, findings: Sequence[Finding], correlation_id: uuid.UUI
             _queue_again(stores.database, finding, correlation_id)
         mended += 1
     return mended
+
+
+def sweep_orphan_objects(stores: Stores) -> int:
+    """Delete originals that no version names, left by an intake that was killed; return how many.
+
+    Safe beside intakes: each is looked for again while its content is locked.
+    """
+    orphans = [each for each in _objects(stores, verify=False) if each.kind == "orphan_objects"]
+    return sum(_delete_orphans(stores, finding.keys) for finding in orphans)
 
 
 def _lost_documents(tx: Connection) -> Iterator[Finding]:
@@ -241,7 +250,8 @@ def _objects(stores: Stores, *, verify: bool) -> Iterator[Finding]:
         )
 
 
-def _delete_orphans(stores: Stores, keys: Sequence[str]) -> None:
+def _delete_orphans(stores: Stores, keys: Sequence[str]) -> int:
+    deleted = 0
     for key in keys:
         with stores.database.transaction() as tx:
             # Somebody may be taking in this very content right now.
@@ -251,6 +261,8 @@ def _delete_orphans(stores: Stores, keys: Sequence[str]) -> None:
             )
             if named is None:
                 stores.objects.delete(key)
+                deleted += 1
+    return deleted
 
 
 def _queue_again(database: Database, finding: Finding, correlation_id: uuid.UUID) -> None:

@@ -28,7 +28,8 @@ from janus_core import offgrid
 
 offgrid.seal()
 
-from janus_core.actors import declare, run_job  # noqa: E402 (after the switches are set)
+from janus_core import integrity  # noqa: E402
+from janus_core.actors import declare, quarantine, run_job  # noqa: E402 (after the switches are set)
 from janus_core.app import Janus, open_janus  # noqa: E402
 from janus_core.errors import JanusError, Locked  # noqa: E402
 from janus_core.node.embedded import EmbeddedNode  # noqa: E402
@@ -57,9 +58,9 @@ def run_process(janus: Janus, stop: threading.Event, *, threads: int, owner: str
     """Do jobs until `stop` is set; jobs that run then are finished or given back."""
     import dramatiq
 
-    services = janus.services
-    declare(janus.broker, lambda job_id: run_job(services, job_id, owner))
-    renewer = _Loop("renew leases", _RENEW_S, lambda: jobs.renew(janus.database, owner), stop)
+    services, running = janus.services, set[str]()
+    declare(janus.broker, lambda job_id: run_job(services, job_id, owner, running=running))
+    renewer = _Loop("renew leases", _RENEW_S, lambda: _renew(janus, running), stop)
     worker = dramatiq.Worker(janus.broker.dramatiq, worker_threads=threads, worker_timeout=100)
     worker.start()
     renewer.start()
@@ -69,14 +70,20 @@ def run_process(janus: Janus, stop: threading.Event, *, threads: int, owner: str
     # What still runs is given back now rather than when its lease ends: it goes on
     # from what it has kept.
     with contextlib.suppress(JanusError):
-        jobs.release(janus.database, owner=owner)
+        jobs.release(janus.database, owner=owner, counts=False)
+
+
+def _renew(janus: Janus, running: set[str]) -> None:
+    """Renew the leases of what is being done; a job that nobody works on any more is let go."""
+    for token in tuple(running):
+        jobs.renew(janus.database, token)
 
 
 def run_alone(janus: Janus, job_id: uuid.UUID, owner: str) -> None:
     """Run a suspect job with nothing else in the process."""
-    stop = threading.Event()
-    _Loop("renew leases", _RENEW_S, lambda: jobs.renew(janus.database, owner), stop).start()
-    run_job(janus.services, job_id, owner, alone=True)
+    stop, running = threading.Event(), set[str]()
+    _Loop("renew leases", _RENEW_S, lambda: _renew(janus, running), stop).start()
+    run_job(janus.services, job_id, owner, alone=True, running=running)
     stop.set()
 
 
@@ -115,6 +122,7 @@ class Daemon:
         self._node = EmbeddedNode(janus, user=None)
         self._workers: list[_WorkerProcess] = []
         self._alone: subprocess.Popen[bytes] | None = None
+        self._alone_from = 0.0
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raise Locked when this node has a daemon already."""
@@ -130,7 +138,12 @@ class Daemon:
                 _Loop("sweep", 3.0, lambda: outbox.sweep(database, broker), self._stop),
                 _Loop("prune", 60.0, self._prune, self._stop),
                 _Loop("sequence", 1.0, lambda: journal.sequence(database), self._stop),
-                _Loop("services", 2.0, self._node.heal, self._stop),
+                _Loop("orphans", 3600.0, self._sweep_orphans, self._stop),
+            ]
+            # One loop each: a service that cannot start keeps no other from healing.
+            loops += [
+                _Loop(f"service {name}", 2.0, functools.partial(self._node.heal, name), self._stop)
+                for name in self._node.names()
             ]
             for loop in loops:
                 loop.start()
@@ -155,14 +168,14 @@ class Daemon:
                 if not schema:
                     with contextlib.suppress(JanusError):
                         schema = self._janus.database.revision() or ""
-                heartbeat.beat([w.pid for w in self._workers if w.pid], schema)
                 try:
+                    heartbeat.beat([w.pid for w in self._workers if w.pid], schema)
                     self._tend_suspects()
-                except JanusError as error:
-                    log.warning("suspects: %s", error.message)
+                except (JanusError, OSError) as error:
+                    log.warning("supervising: %s", error)
 
     def _tend_suspects(self) -> None:
-        if self._alone is not None:
+        if self._alone is not None or time.monotonic() < self._alone_from:
             return
         job_id = jobs.next_suspect(self._janus.database)
         if job_id is None:
@@ -170,9 +183,10 @@ class Daemon:
         log.warning("job %s killed its worker %d times: run alone", job_id, jobs.MAX_ATTEMPTS)
         owner = new_owner()
         self._alone = _spawn("alone", str(job_id), owner)
-        threading.Thread(target=self._await_alone, args=(job_id, self._alone), daemon=True).start()
+        arguments = (job_id, owner, self._alone)
+        threading.Thread(target=self._await_alone, args=arguments, daemon=True).start()
 
-    def _await_alone(self, job_id: uuid.UUID, process: subprocess.Popen[bytes]) -> None:
+    def _await_alone(self, job_id: uuid.UUID, owner: str, process: subprocess.Popen[bytes]) -> None:
         try:
             code = process.wait(_ALONE_S)
             reason = f"it killed a process that did nothing else ({_describe_exit(code)})"
@@ -180,9 +194,16 @@ class Daemon:
             process.kill()
             process.wait()
             code, reason = -signal.SIGKILL, f"it did not finish within {_ALONE_S // 60} minutes"
-        if code != 0 and not self._stop.is_set():
-            with contextlib.suppress(JanusError), self._janus.database.transaction() as tx:
-                jobs.quarantine(tx, job_id, reason)
+        database = self._janus.database
+        if not self._stop.is_set():
+            with contextlib.suppress(JanusError):
+                if code < 0 and code != -signal.SIGTERM:
+                    quarantine(database, job_id, reason)
+                elif code != 0:
+                    # It ended by itself, because a store was down, say: not the document's fault.
+                    log.warning("job %s, run alone: %s", job_id, _describe_exit(code))
+                    self._alone_from = time.monotonic() + _RESTART_PAUSE_S[-1]
+                    jobs.release(database, owner=owner, counts=False)
         self._alone = None
 
     def _listen(self) -> None:
@@ -207,6 +228,13 @@ class Daemon:
         objects = self._janus.objects
         if isinstance(objects, FileObjects):
             objects.sweep_staging()
+
+    def _sweep_orphans(self) -> None:
+        """Delete originals that an intake left behind when it was killed between two stores."""
+        janus = self._janus
+        stores = integrity.Stores(janus.database, janus.objects, janus.vectors, "")
+        if deleted := integrity.sweep_orphan_objects(stores):
+            log.info("deleted %d originals that belong to no document", deleted)
 
     def _shut_down(self, loops: Sequence[_Loop]) -> None:
         self._stop.set()
@@ -286,7 +314,11 @@ class _WorkerProcess:
         if self._deaths and time.monotonic() - self._started < pause:
             return
         self._owner, self._started = new_owner(), time.monotonic()
-        self._process = self._spawn("process", self._owner)
+        try:
+            self._process = self._spawn("process", self._owner)
+        except OSError as error:  # no memory, too many processes: it may pass
+            self._deaths += 1
+            log.warning("cannot start a worker: %s", error)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""

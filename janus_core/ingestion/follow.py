@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterator
 
+from janus_core.errors import StoreUnavailable
 from janus_core.events import JobState, Progress, Sink
 from janus_core.queue import jobs
 from janus_core.queue.jobs import JobRow
@@ -14,6 +15,7 @@ from janus_core.stores.postgres import Database
 from janus_core.stores.redis import LiveEvents
 
 _OVER = ("done", "failed", "quarantined")
+_PATIENCE_S = 60.0
 _LOOK_S = 1.0
 """How often the rows are read; events only make the picture livelier."""
 
@@ -46,12 +48,21 @@ class Follower:
         """Yield each job's row once it is over; ends when all are.
 
         A job whose row is gone (its document was removed) counts as over and is
-        not yielded.
+        not yielded. Raise StoreUnavailable when the database stays away for a minute.
         """
         left = set(job_ids)
+        answered = time.monotonic()
         while left:
-            with self._database.transaction() as tx:
-                found = {row.id: row for row in jobs.rows(tx, ids=list(left), limit=len(left))}
+            try:
+                with self._database.transaction() as tx:
+                    found = {row.id: row for row in jobs.rows(tx, ids=list(left), limit=len(left))}
+                answered = time.monotonic()
+            except StoreUnavailable:
+                # Nothing is lost with it, and the daemon brings it back.
+                if time.monotonic() - answered > _PATIENCE_S:
+                    raise
+                time.sleep(_LOOK_S)
+                continue
             over = [row for row in found.values() if row.state in _OVER]
             yield from over
             left = {job for job in left if job in found} - {row.id for row in over}

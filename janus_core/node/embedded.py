@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from janus_core.processes import (
     ServiceUser,
     ensure_enterable,
     ensure_private_folder,
+    identify,
     may_access,
     start_detached,
     stop_process,
@@ -43,7 +43,7 @@ State = Literal["up", "starting", "degraded", "down"]
 
 _QUEUE_MB = 256
 _CACHE_MB = 64
-_DAEMON_START_S = 20.0
+_DAEMON_START_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ class EmbeddedNode:
         self._user = user
         self._locations = janus.locations
         self._heartbeat = Heartbeat(self._locations.runtime / "daemon.json")
-        self._healing = threading.Lock()
 
     def prepare(self) -> None:
         """Make folders and secrets. Raise BadConfiguration naming the folder that is in the way."""
@@ -133,12 +132,15 @@ class EmbeddedNode:
                 sink(ServiceChanged(name=service.name, role=service.role, state="down"))
         stop_servers(self._locations.runtime)
 
-    def heal(self) -> None:
-        """Start again what has died; called by the daemon every few seconds."""
-        with self._healing:
-            for service in self.services():
-                if service.name != "worker" and not service.is_up():
-                    (service.heal or service.start)()
+    def names(self) -> list[str]:
+        """Return the names of the services that the daemon keeps alive."""
+        return [service.name for service in self.services() if service.name != "worker"]
+
+    def heal(self, name: str) -> None:
+        """Start a service again if it has died; called by the daemon every few seconds."""
+        for service in self.services():
+            if service.name == name and not service.is_up():
+                (service.heal or service.start)()
 
     def states(self) -> Iterator[tuple[Service, State, str, int]]:
         """Yield (service, state, detail, latency in ms) for each service."""
@@ -260,7 +262,7 @@ class EmbeddedNode:
         with FileLock(self._locations.runtime / "daemon.start", timeout=30.0, owner=self._user):
             if self._daemon_is_up():
                 return
-            start_detached(
+            pid = start_detached(
                 [sys.executable, "-m", "janus_core.worker", "daemon"],
                 log=log,
                 user=self._user,
@@ -268,7 +270,8 @@ class EmbeddedNode:
             )
             deadline = time.monotonic() + _DAEMON_START_S
             while not self._daemon_is_up():
-                if time.monotonic() > deadline:
+                ended = identify(pid) is None and not self._daemon_is_up()
+                if ended or time.monotonic() > deadline:
                     raise StoreUnavailable(
                         "the worker daemon did not start", f"Its last lines: {tail(log)[-800:]}"
                     )

@@ -57,7 +57,7 @@ class Heartbeat:
         try:
             record = json.loads(self._path.read_text())
             identity = ProcessIdentity.from_text(record["identity"])
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         if identity is None:
             return None

@@ -145,12 +145,16 @@ def claim(database: Database, job_id: uuid.UUID, owner: str, *, alone: bool = Fa
 
 
 def renew(database: Database, owner: str) -> int:
-    """Extend the lease of every job that `owner` runs; return how many."""
+    """Extend the lease of every job that `owner` runs; return how many.
+
+    A job whose row is held right now is passed over: nobody can take it meanwhile.
+    """
     with database.transaction() as tx:
         return tx.execute(
             text(
                 "UPDATE job SET lease_until = now() + make_interval(secs => :lease)"
-                " WHERE owner = :owner AND state = 'running'"
+                " WHERE id IN (SELECT id FROM job WHERE owner = :owner AND state = 'running'"
+                "   FOR UPDATE SKIP LOCKED)"
             ),
             {"owner": owner, "lease": LEASE_S},
         ).rowcount
@@ -173,8 +177,14 @@ def hold(tx: Connection, job: Job) -> None:
 
 
 def made_progress(tx: Connection, job: Job) -> None:
-    """Note that something of the job is safe: attempts count from here again."""
-    tx.execute(text("UPDATE job SET attempts = 1 WHERE id = :id"), {"id": job.id})
+    """Note that something of the job is safe: attempts, and the lease, count from here again."""
+    tx.execute(
+        text(
+            "UPDATE job SET attempts = 1,"
+            " lease_until = clock_timestamp() + make_interval(secs => :lease) WHERE id = :id"
+        ),
+        {"id": job.id, "lease": LEASE_S},
+    )
 
 
 def finish(tx: Connection, job: Job) -> None:
@@ -223,22 +233,26 @@ def fail(
     return again
 
 
-def release(database: Database, *, owner: str | None = None) -> int:
+def release(database: Database, *, owner: str | None = None, counts: bool = True) -> int:
     """Give back the running jobs of a dead worker, or (no owner) those with expired leases.
 
-    Return how many. Those with too many attempts become suspect.
+    Jobs owned by `owner/…` are that owner's too. Return how many. Those with too
+    many attempts become suspect; with `counts` off, this attempt is none.
     """
-    condition = "owner = :owner" if owner is not None else "lease_until < now()"
+    named = "(owner = :owner OR starts_with(owner, :owner || '/'))"
+    condition = named if owner is not None else "lease_until < now()"
     with database.transaction() as tx:
         rows = tx.execute(
             text(
                 "UPDATE job SET owner = NULL, lease_until = NULL, not_before = now(),"
-                " state = CASE WHEN attempts >= :most THEN 'suspect' ELSE 'queued' END"
+                " attempts = attempts - :uncounted,"
+                " state = CASE WHEN attempts - :uncounted >= :most THEN 'suspect'"
+                "   ELSE 'queued' END"
                 " WHERE id IN (SELECT id FROM job WHERE state = 'running'"
                 f"   AND {condition} FOR UPDATE SKIP LOCKED)"
                 " RETURNING id, state"
             ),
-            {"owner": owner, "most": MAX_ATTEMPTS},
+            {"owner": owner, "most": MAX_ATTEMPTS, "uncounted": 0 if counts else 1},
         ).all()
         _announce(tx, [row.id for row in rows if row.state == "queued"], 0)
     return len(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from janus_core.failpoints import reach
 from janus_core.queue.broker import Broker
 from janus_core.stores.postgres import Database
 
@@ -33,7 +34,9 @@ def relay(database: Database, broker: Broker) -> int:
             {"n": min(_BATCH, room)},
         ).all()
         if due:
+            reach("relay.publish.before")
             broker.publish([(row.actor, str(row.job_id)) for row in due])
+            reach("relay.publish.after")
             tx.execute(
                 text("UPDATE outbox SET published_at = now() WHERE id = ANY(:ids)"),
                 {"ids": [row.id for row in due]},
@@ -44,12 +47,14 @@ def relay(database: Database, broker: Broker) -> int:
 def sweep(database: Database, broker: Broker) -> int:
     """Publish again what the broker lost; return how many messages.
 
-    When no message waits in the broker, a queued job whose messages are all
-    published some seconds ago has none left: its last one is sent again.
+    The broker also keeps the messages of jobs that run. When it has no others, a
+    queued job whose messages were all published some seconds ago has none left:
+    its last one is sent again.
     """
-    if broker.depth() > 0:
-        return 0
+    depth = broker.depth()
     with database.transaction() as tx:
+        if depth > (tx.scalar(text("SELECT count(*) FROM job WHERE state = 'running'")) or 0):
+            return 0
         return tx.execute(
             text(
                 "UPDATE outbox SET published_at = NULL WHERE id IN ("
