@@ -44,8 +44,9 @@ colour and no question: a command that would have to ask ends with 2 and names t
 
 def generate() -> str:
     """Return the page as it should be."""
-    from janus_cli.main import COMMANDS, app
     from typer.main import get_command
+
+    from janus_cli.main import COMMANDS, app
 
     os.environ["COLUMNS"] = str(WIDTH)
     group: Any = get_command(app)

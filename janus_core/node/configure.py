@@ -59,7 +59,7 @@ def set_value(janus: Janus, name: str, text: str | None) -> Path:
     tree = _parse(path, before)
     wanted = _with(tree, name, None if text is None else _checked(tree, name, text))
     after = _edited(before, name, _lookup(wanted, name))
-    if _parse(path, after) != wanted:
+    if not _says(after, wanted):
         raise BadConfiguration(
             f"{path} is written in a way that only a person can change", f"Set {name} by hand."
         )
@@ -93,6 +93,13 @@ def _parse(path: Path, content: str) -> dict[str, Any]:
         raise BadConfiguration(
             f"cannot read {path}: {error}", "Mend or remove the file."
         ) from error
+
+
+def _says(content: str, wanted: Mapping[str, Any]) -> bool:
+    try:
+        return tomllib.loads(content) == wanted
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def _checked(tree: Mapping[str, Any], name: str, text: str) -> Any:
@@ -169,5 +176,7 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return f"[{', '.join(_toml(each) for each in value)}]"
-    # A JSON string of ASCII is a TOML basic string, but for the surrogates of JSON.
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    # A JSON string is a TOML basic string, but that TOML wants DEL escaped too.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

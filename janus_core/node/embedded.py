@@ -194,7 +194,7 @@ class EmbeddedNode:
             server.is_up,
             lambda: f"PostgreSQL {server.version()}",
             self._locations.logs / "postgres.log",
-            server.version,
+            version=server.version,
         )
 
     def _valkey(self, name: str, role: str, *, persistent: bool, size_mb: int) -> Service:
@@ -217,7 +217,7 @@ class EmbeddedNode:
             server.is_up,
             lambda: server.notice or f"Valkey {server.version()}",
             log,
-            server.version,
+            version=server.version,
         )
 
     def _chat(self) -> Service:
