@@ -58,12 +58,19 @@ class VectorStore(Protocol):
         """
 
     def upsert(self, index: str, points: Sequence[Point]) -> None:
-        """Store the points durably, replacing those with equal chunk ids. Idempotent."""
+        """Store the points durably, replacing those with equal chunk ids. Idempotent.
+
+        All or none of a call's points. Raise NotFound for an unknown index, Damaged for
+        a vector of another dimension or what is no name of a collection.
+        """
 
     def search(
         self, index: str, vector: Vector, k: int, where: VectorFilter | None = None
     ) -> list[Neighbour]:
-        """Return at most k points by falling cosine similarity. Unknown index: none."""
+        """Return at most k points by falling cosine similarity. Unknown index: none.
+
+        Raise Damaged for a query of another dimension.
+        """
 
     def fetch(self, index: str, chunk_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[float]]:
         """Return the vectors of those chunk ids that exist."""

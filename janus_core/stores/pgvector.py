@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, exc, text
 
-from janus_core.errors import Damaged
+from janus_core.errors import Damaged, NotFound, TransientFailure
 from janus_core.stores.base import Neighbour, Point, Vector, VectorFilter
 from janus_core.stores.postgres import Database
 
@@ -23,8 +24,11 @@ EXACT_BELOW = 20_000
 
 EF_SEARCH = 100
 _SCHEMA = "vectors"
-_SAFE_INDEX = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
-_SAFE_COLLECTION = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
+_DDL_LOCK = 0x4A766563
+_SAFE_INDEX = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+_SAFE_COLLECTION = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_VANISHED = {"42P01", "23514"}
+"""No such table; no partition for the row."""
 
 
 class PgVectorStore:
@@ -32,15 +36,12 @@ class PgVectorStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._partitions: set[str] = set()
 
     def ensure_index(self, index: str, dim: int) -> None:
         """See VectorStore."""
         table = _table(index)
         with self._database.transaction() as tx:
-            _lock(tx, table)
-            tx.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
-            tx.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+            _lock(tx)
             if _exists(tx, table):
                 found = tx.scalar(
                     text(
@@ -55,6 +56,8 @@ class PgVectorStore:
                         "Run: janus docs reindex",
                     )
                 return
+            tx.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
+            tx.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
             tx.execute(
                 text(
                     f"CREATE TABLE {table} ("
@@ -72,8 +75,9 @@ class PgVectorStore:
     def upsert(self, index: str, points: Sequence[Point]) -> None:
         """See VectorStore."""
         table = _table(index)
-        for collection in {point.collection for point in points}:
-            self._ensure_partition(table, collection)
+        for collection in sorted({point.collection for point in points}):
+            if not _SAFE_COLLECTION.fullmatch(collection):  # DDL takes no parameters
+                raise Damaged(f"not a name for a collection: {collection!r}")
         rows = [
             {
                 "collection": point.collection,
@@ -89,7 +93,10 @@ class PgVectorStore:
         ]
         if not rows:
             return
-        with self._database.transaction() as tx:
+        with _fitting(index):
+            for collection in sorted({point.collection for point in points}):
+                self._ensure_partition(table, index, collection)
+        with _fitting(index), self._database.transaction() as tx:
             tx.execute(
                 text(
                     f"INSERT INTO {table} (collection, chunk_id, document_id, version_id,"
@@ -111,7 +118,7 @@ class PgVectorStore:
         table, where = _table(index), where or VectorFilter()
         conditions, values = _conditions(where)
         values |= {"query": _literal(vector), "k": k}
-        with self._database.transaction() as tx:
+        with _fitting(index), self._database.transaction() as tx:
             if not _exists(tx, table):
                 return []
             collections = sorted(where.collections) or _collections(tx, table)
@@ -166,8 +173,9 @@ class PgVectorStore:
         with self._database.transaction() as tx:
             if not _exists(tx, table):
                 return 0
+            condition = "collection = :c AND version_id = :v"
             deleted = tx.execute(
-                text(f"DELETE FROM {table} WHERE collection = :c AND version_id = :v"),
+                text(f"DELETE FROM {table} t {_held(table, condition)}"),
                 {"c": collection, "v": version_id},
             )
             return deleted.rowcount
@@ -178,7 +186,7 @@ class PgVectorStore:
         with self._database.transaction() as tx:
             if chunk_ids and _exists(tx, table):
                 tx.execute(
-                    text(f"DELETE FROM {table} WHERE chunk_id = ANY(:ids)"),
+                    text(f"DELETE FROM {table} t {_held(table, 'chunk_id = ANY(:ids)')}"),
                     {"ids": list(chunk_ids)},
                 )
 
@@ -189,11 +197,9 @@ class PgVectorStore:
         table = _table(index)
         with self._database.transaction() as tx:
             if _exists(tx, table):
+                held = _held(table, "collection = :c AND document_id = :d", word="FROM")
                 tx.execute(
-                    text(
-                        f"UPDATE {table} SET tags = :tags"
-                        " WHERE collection = :c AND document_id = :d"
-                    ),
+                    text(f"UPDATE {table} t SET tags = :tags {held}"),
                     {"tags": _tag_list(tags), "c": collection, "d": document_id},
                 )
 
@@ -222,7 +228,6 @@ class PgVectorStore:
 
     def drop_index(self, index: str) -> None:
         """See VectorStore."""
-        self._partitions.clear()
         with self._database.transaction() as tx:
             tx.execute(text(f"DROP TABLE IF EXISTS {_table(index)}"))
 
@@ -232,22 +237,29 @@ class PgVectorStore:
             found = tx.scalar(text("SELECT extversion FROM pg_extension WHERE extname = 'vector'"))
         return f"pgvector {found}"
 
-    def _ensure_partition(self, table: str, collection: str) -> None:
+    def _ensure_partition(self, table: str, index: str, collection: str) -> None:
         name = _partition(table, collection)
-        if name in self._partitions:
-            return
         with self._database.transaction() as tx:
-            _lock(tx, table)
-            if not _exists(tx, name):
-                if not _SAFE_COLLECTION.match(collection):  # DDL takes no parameters
-                    raise Damaged(f"not a name for a collection: {collection!r}")
-                tx.execute(
-                    text(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES IN ('{collection}')")
+            # Asked each time: another process may have dropped the index meanwhile.
+            if _exists(tx, name):
+                return
+            _lock(tx)
+            if not _exists(tx, table):
+                raise NotFound(f"no vector index {index}", "Run: janus docs reindex")
+            if _exists(tx, name):
+                return
+            # Made apart and attached: CREATE … PARTITION OF would wait for every reader
+            # of the index (a backup reads for minutes) and make all later ones wait.
+            tx.execute(
+                text(
+                    f"CREATE TABLE {name}"
+                    f" (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)"
                 )
-                tx.execute(
-                    text(f"CREATE INDEX ON {name} USING hnsw (embedding halfvec_cosine_ops)")
-                )
-        self._partitions.add(name)
+            )
+            tx.execute(text(f"CREATE INDEX ON {name} USING hnsw (embedding halfvec_cosine_ops)"))
+            tx.execute(
+                text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ('{collection}')")
+            )
 
     def _few(
         self, tx: Connection, table: str, conditions: str, values: Mapping[str, object]
@@ -263,7 +275,7 @@ class PgVectorStore:
 
 
 def _table(index: str) -> str:
-    if not _SAFE_INDEX.match(index):
+    if not _SAFE_INDEX.fullmatch(index):
         raise Damaged(f"not a name for a vector index: {index!r}")
     return f'{_SCHEMA}."{index}"'
 
@@ -273,12 +285,50 @@ def _partition(table: str, collection: str) -> str:
     return f'{_SCHEMA}."{uuid.uuid5(uuid.NAMESPACE_OID, f"{table}/{collection}").hex}"'
 
 
-def _lock(tx: Connection, table: str) -> None:
-    tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:t, 0))"), {"t": table})
+@contextmanager
+def _fitting(index: str) -> Iterator[None]:
+    """Translate what the database says of vectors that do not fit the index."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state.startswith("22"):
+            raise Damaged(
+                f"a vector does not fit the index {index}: {error.orig}", "Run: janus docs reindex"
+            ) from error
+        if state in _VANISHED:
+            raise TransientFailure(f"the vector index {index} was dropped meanwhile") from error
+        raise
+
+
+def _lock(tx: Connection) -> None:
+    """Keep others from making tables: IF NOT EXISTS alone is no guard against a race."""
+    tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DDL_LOCK})
+
+
+def _held(table: str, condition: str, word: str = "USING") -> str:
+    """Given a condition, return the tail of a statement on `table t` that changes those rows.
+
+    They are locked in the order in which `upsert` writes, or the two could deadlock.
+    """
+    return (
+        f"{word} (SELECT collection, chunk_id FROM {table} WHERE {condition}"
+        " ORDER BY collection, chunk_id FOR UPDATE) AS held"
+        " WHERE t.collection = held.collection AND t.chunk_id = held.chunk_id"
+    )
 
 
 def _exists(tx: Connection, table: str) -> bool:
-    return tx.scalar(text("SELECT to_regclass(:t)"), {"t": table}) is not None
+    # Not to_regclass(): that answers from a cache, and misses what was made while we
+    # waited for the lock.
+    found = tx.scalar(
+        text(
+            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = :schema AND c.relname = :name"
+        ),
+        {"schema": _SCHEMA, "name": table.split('"')[1]},
+    )
+    return found is not None
 
 
 def _collections(tx: Connection, table: str) -> list[str]:
@@ -301,15 +351,20 @@ def _conditions(where: VectorFilter) -> tuple[str, dict[str, object]]:
         values["collections"] = sorted(where.collections)
     if where.tags:
         parts.append("tags @> CAST(:tags AS text[])")
-        values["tags"] = _tag_list(dict(where.tags))
+        values["tags"] = [_tag(*pair) for pair in sorted(where.tags)]
     if where.not_tags:
         parts.append("NOT coalesce(tags && CAST(:not_tags AS text[]), FALSE)")
-        values["not_tags"] = [f"{key}={value}" for key, value in sorted(where.not_tags)]
+        values["not_tags"] = [_tag(*pair) for pair in sorted(where.not_tags)]
     return " AND ".join(parts), values
 
 
 def _tag_list(tags: Mapping[str, str]) -> list[str] | None:
-    return [f"{key}={value}" for key, value in sorted(tags.items())] or None
+    return [_tag(*pair) for pair in sorted(tags.items())] or None
+
+
+def _tag(key: str, value: str) -> str:
+    # The first = ends the key, whatever the key was.
+    return f"{key.replace('%', '%25').replace('=', '%3D')}={value}"
 
 
 def _literal(vector: Vector) -> str:
