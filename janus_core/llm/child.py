@@ -26,6 +26,9 @@ def child_environment() -> dict[str, str]:
     environment = dict(PLAIN_ENVIRONMENT)
     # Without it, glibc keeps freed memory in one arena for each thread.
     environment["MALLOC_ARENA_MAX"] = "2"
+    # llama.cpp's threads spin at each barrier unless told to sleep: with other work on the
+    # machine, such as our own embedding, that is ten times slower (docs/decisions/002).
+    environment["OMP_WAIT_POLICY"] = "passive"
     home = Path(__file__).parents[2]
     if home.name not in ("site-packages", "dist-packages"):  # a checkout
         environment["PYTHONPATH"] = str(home)
