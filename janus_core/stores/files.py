@@ -21,7 +21,7 @@ from janus_core.documents import content_hash
 from janus_core.errors import BadConfiguration, Damaged, JanusError, NoSpace, NotFound
 from janus_core.stores.base import Staged
 
-_KEY = re.compile(r"^sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})$")
+_KEY = re.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _BLOCK = 1 << 20
 _ABANDONED_S = 24 * 3600
 
@@ -45,13 +45,13 @@ class FileObjects:
             path, digest, size = Path(name), hashlib.sha256(), 0
             try:
                 with os.fdopen(handle, "wb") as target:
+                    self._give_to_owner(handle)
                     while block := source.read(_BLOCK):
                         digest.update(block)
                         target.write(block)
                         size += len(block)
                     target.flush()
                     os.fsync(target.fileno())
-                self._give_to_owner(path)
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
@@ -67,16 +67,24 @@ class FileObjects:
         final = self._root / key
         with _translated(self._root):
             self._make_folder(final.parent)
-            staged.path.replace(final)
+            try:
+                staged.path.replace(final)
+            except FileNotFoundError as error:
+                if not final.exists():
+                    raise NotFound(
+                        "the staged file is gone", "Ingest the document again."
+                    ) from error
             _sync_folder(final.parent)
         return key
 
     def open(self, key: str) -> BinaryIO:
         """See ObjectStore."""
-        try:
-            return self._path(key).open("rb")
-        except FileNotFoundError as error:
-            raise NotFound(f"no such object: {key}", "Run: janus doctor") from error
+        path = self._path(key)
+        with _translated(self._root):
+            try:
+                return path.open("rb")
+            except FileNotFoundError as error:
+                raise NotFound(f"no such object: {key}", "Run: janus doctor") from error
 
     @contextlib.contextmanager
     def local(self, key: str) -> Iterator[Path]:
@@ -87,7 +95,9 @@ class FileObjects:
 
     def exists(self, key: str) -> bool:
         """See ObjectStore."""
-        return self._path(key).is_file()
+        path = self._path(key)
+        with _translated(self._root):
+            return path.is_file()
 
     def verify(self, key: str) -> bool:
         """See ObjectStore."""
@@ -97,14 +107,19 @@ class FileObjects:
     def delete(self, key: str) -> None:
         """See ObjectStore."""
         path = self._path(key)
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            _sync_folder(path.parent)
+        with _translated(self._root):
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                _sync_folder(path.parent)
 
     def keys(self) -> Iterator[str]:
         """See ObjectStore."""
-        for path in sorted((self._root / "sha256").glob("??/*")):
-            yield path.relative_to(self._root).as_posix()
+        # Not by glob(), which takes a folder that it may not read for an empty one.
+        for folder in self._list(self._root / "sha256"):
+            for path in self._list(folder):
+                key = path.relative_to(self._root).as_posix()
+                if _KEY.fullmatch(key) and path.is_file():
+                    yield key
 
     def usage(self) -> tuple[int, int]:
         """See ObjectStore."""
@@ -124,13 +139,21 @@ class FileObjects:
     def sweep_staging(self, now: float | None = None) -> int:
         """Delete staged files that a killed process left a day ago; return how many."""
         limit = (time.time() if now is None else now) - _ABANDONED_S
-        abandoned = [path for path in self._staging.glob("*") if path.stat().st_mtime < limit]
-        for path in abandoned:
-            path.unlink(missing_ok=True)
-        return len(abandoned)
+        swept = 0
+        for path in self._list(self._staging):
+            with contextlib.suppress(FileNotFoundError):  # it just became an object
+                if path.stat().st_mtime < limit:
+                    path.unlink()
+                    swept += 1
+        return swept
+
+    def _list(self, folder: Path) -> list[Path]:
+        with _translated(self._root), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(folder.iterdir())
+        return []
 
     def _path(self, key: str) -> Path:
-        if not _KEY.match(key):
+        if not _KEY.fullmatch(key):
             raise Damaged(f"not an object key: {key!r}")
         return self._root / key
 
@@ -139,13 +162,25 @@ class FileObjects:
         for path in reversed(missing):
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
-                self._give_to_owner(path)
+                handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    self._give_to_owner(handle)
+                finally:
+                    os.close(handle)
                 _sync_folder(path.parent)
+        # Whoever owns the folder could otherwise have root write anywhere.
+        for path in (folder, *folder.parents):
+            if path == self._root:
+                return
+            if path.is_symlink():
+                raise BadConfiguration(
+                    f"{path} is a symbolic link", "Move the folder itself to where it shall be."
+                )
 
-    def _give_to_owner(self, path: Path) -> None:
+    def _give_to_owner(self, handle: int) -> None:
         if os.geteuid() == 0:
             owner = self._root.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -169,7 +204,7 @@ def _translated(root: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise BadConfiguration(
-                f"cannot write to the object folder {root}: {error.strerror}",
+                f"cannot use the object folder {root}: {error.strerror}",
                 "Run Janus as the user who brought it up.",
             ) from error
         raise
