@@ -30,7 +30,7 @@ _COMMAND = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A sentence of a passage: `passage.text[span.start:span.end]`, with its surroundings."""
 
@@ -76,6 +76,11 @@ class Candidate:
         """The keys of its words."""
         lived = {"born", "die"} if _LIFE.search(self.text) else frozenset[str]()
         return keys(self.text) | lived
+
+    @cached_property
+    def support_keys(self) -> frozenset[str]:
+        """The keys of what a citation of this sentence quotes or stands under."""
+        return self.keys | self.above_keys | (self.before_keys if self.leans else frozenset())
 
     @cached_property
     def rival_heading(self) -> frozenset[str]:

@@ -40,7 +40,7 @@ def claim(text: str) -> Claim:
 def overlap(said: Claim, source: Candidate) -> float:
     """Given a claim and its source, return which share of the claim's words the source has."""
     own = {w.key for w in said.words if w.content or w.number is not None}
-    return len(own & source.keys) / len(own) if own else 0.0
+    return len(own & source.support_keys) / len(own) if own else 0.0
 
 
 def objection(
@@ -58,6 +58,7 @@ def objection(
         or _wrong_order(said, source)
         or (_foreign_word(said, source, question_keys) if strict else "")
         or _crossed(said, source)
+        or _halved(said, source)
     )
 
 
@@ -124,7 +125,7 @@ def _wrong_order(said: Claim, source: Candidate) -> str:
 
 def _foreign_word(said: Claim, source: Candidate, question_keys: frozenset[str]) -> str:
     for word in said.content:
-        if word.key not in source.keys and word.key not in question_keys:
+        if word.key not in source.support_keys and word.key not in question_keys:
             return f"“{word.text}” is not in the source"
     return ""
 
@@ -159,6 +160,20 @@ def _crossed(said: Claim, source: Candidate) -> str:
         own = [k for i, k in numbers if clauses[i] == clauses[places[0]]]
         if own and not any(k in taken for k in own):
             return f"“{key}” belongs to {own[0]} in the source"
+    return ""
+
+
+def _halved(said: Claim, source: Candidate) -> str:
+    """Whether only one of two names joined by "and" was taken over: half an answer."""
+    taken = {w.key for w in said.words}
+    found = [w for w in source.words if len(w.text) > 1]  # without initials
+    for before, middle, after in zip(found, found[1:], found[2:], strict=False):
+        if middle.text.casefold() not in ("and", "und", "et", "y", "&"):
+            continue
+        if not {before.key, after.key} <= source.names:
+            continue
+        if (before.key in taken) != (after.key in taken):
+            return f"{before.text} and {after.text} belong together"
     return ""
 
 

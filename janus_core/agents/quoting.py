@@ -16,7 +16,7 @@ _FAR = 400
 """Characters between a heading and a sentence over which they are no longer quoted as one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A stretch of a passage that supports a sentence."""
 
@@ -31,8 +31,9 @@ class Source:
 
 
 def source(candidate: Candidate) -> Source:
-    """Given a candidate, return it as a source."""
-    return Source(candidate.passage, candidate.span.start, candidate.span.end)
+    """Given a candidate, return it as a source, with the sentence that it leans on."""
+    first = candidate.before if candidate.leans and candidate.before else candidate.span
+    return Source(candidate.passage, first.start, candidate.span.end)
 
 
 def quotation(question: Asked, candidate: Candidate) -> tuple[str, tuple[Source, ...]]:

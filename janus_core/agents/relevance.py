@@ -115,7 +115,7 @@ def _covered(term: Term, among: frozenset[str], alike: frozenset[str]) -> float:
         return _SIMILAR
     if term.must and is_identifier(term.text):
         return 0.0
-    if not _synonyms(key).isdisjoint(among):
+    if not synonyms(key).isdisjoint(among):
         return _ALIKE
     if len(key) >= 5 and any(
         len(other) >= 5 and (other.startswith(key) or key.startswith(other)) for other in among
@@ -134,5 +134,6 @@ def _groups() -> dict[str, frozenset[str]]:
     return {key: frozenset(members) for key, members in groups.items()}
 
 
-def _synonyms(key: str) -> frozenset[str]:
+def synonyms(key: str) -> frozenset[str]:
+    """Given the key of a word, return the keys of words listed as asking or saying the same."""
     return _groups().get(key, frozenset())

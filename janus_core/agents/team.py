@@ -14,7 +14,7 @@ from janus_core.agents.quoting import Source, quotation, source
 from janus_core.agents.reading import LEAST_CLOSE, Part, Reading, Scored, read
 from janus_core.agents.research import Search, merge, research
 from janus_core.agents.verify import Support, verify
-from janus_core.agents.write import NOT_STATED, Writing, prompt
+from janus_core.agents.write import EVIDENCE_WORDS, EVIDENCE_WORDS_WEAK, NOT_STATED, Writing, prompt
 from janus_core.answers import (
     Answer,
     AnswerKind,
@@ -30,6 +30,7 @@ from janus_core.events import CitationMade, Sentence, Sink, StepEnded, StepStart
 from janus_core.llm.base import ChatModel, Embedder
 
 MOST_SENTENCES = 4
+QUOTES_ONLY = "The answer is made of quotes. `janus status` tells about the model."
 NOTHING = "The documents do not state this."
 NOT_DIRECTLY = "The documents do not state this directly."
 
@@ -52,6 +53,8 @@ async def answer(
     ModelUnavailable when the embedder does. Cancelling leaves nothing behind.
     """
     run = _Run(question, sink)
+    if model is None:
+        sink(Trouble(code="model_unavailable", message="no chat model", hint=QUOTES_ONLY))
     with run.step("planner") as step:
         chosen = plan(question)
         step.summary = f"{len(parts_of(chosen))} part(s)"
@@ -95,11 +98,14 @@ async def _write(
 ) -> set[int]:
     """Let the model write, say what holds, and return which parts it answered."""
     done: set[int] = set()
-    drafted = held = 0
+    drafted = held = refused = 0
     try:
         with run.step("writer") as step:
+            words = EVIDENCE_WORDS_WEAK if strict else EVIDENCE_WORDS
             writing = Writing(
-                prompt(reading), model, on_tokens=lambda count: run.sink(Tokens(count=count))
+                prompt(reading, evidence_words=words),
+                model,
+                on_tokens=lambda count: run.sink(Tokens(count=count)),
             )
             async with aclosing(writing.sentences()) as sentences:
                 async for sentence in sentences:
@@ -109,23 +115,24 @@ async def _write(
                     verdict = await asyncio.to_thread(
                         verify, sentence, reading, embedder, strict=strict
                     )
-                    useful = isinstance(verdict, Support) and (
-                        verdict.answered or done or not strict
-                    )
-                    if isinstance(verdict, Support) and useful:
+                    # A weak model is held to answers; what else it says is chatter.
+                    if isinstance(verdict, Support) and (verdict.answered - done or not strict):
                         held += 1
                         done |= verdict.answered
                         run.say(verdict.text, [source(c) for c in verdict.sources], "answer")
                         run.note(verdict.sources)
                     else:
                         run.dropped += 1
-                    if held >= MOST_SENTENCES or (not useful and len(done) == len(reading.parts)):
+                        refused += 1
+                    if held >= MOST_SENTENCES or refused >= (1 if strict else 2):
+                        break
+                    if strict and len(done) == len(reading.parts):
                         break
             step.summary = f"{drafted} sentence(s), {held} held"
             run.prompt_tokens += writing.prompt_tokens
             run.completion_tokens += writing.completion_tokens
     except ModelUnavailable as error:
-        run.sink(Trouble(code=error.code, message=error.message, hint=error.hint))
+        run.sink(Trouble(code=error.code, message=error.message, hint=error.hint or QUOTES_ONLY))
     if held and not strict and not done:
         done = set(range(len(reading.parts)))
     return done
@@ -183,7 +190,7 @@ class _Run:
     def say(self, text: str, sources: Sequence[Source], kind: AnswerKind) -> None:
         if any(said.text == text for said in self.said):
             return
-        numbers = tuple(dict.fromkeys(self._cite(source) for source in sources))
+        numbers = tuple(dict.fromkeys(self._cite(cited) for cited in sources))
         self.said.append(AnswerSentence(text=text, citations=numbers))
         if self.kind != "answer":
             self.kind = kind

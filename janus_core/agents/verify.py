@@ -9,6 +9,8 @@ from janus_core.agents import grounding
 from janus_core.agents.candidates import Candidate
 from janus_core.agents.kinds import has_kind
 from janus_core.agents.reading import Part, Reading, cosine
+from janus_core.agents.relevance import synonyms
+from janus_core.agents.words import keys
 from janus_core.llm.base import Embedder, Vector
 
 _CLAUSE = re.compile(
@@ -89,6 +91,7 @@ def _source(text: str, vector: Vector, reading: Reading, *, strict: bool) -> Can
         known = reading.question.keys & (
             candidate.title_keys | candidate.above_keys | candidate.before_keys
         )
+        known |= {k for part in reading.parts if _answers(part, candidate) for k in part.asked.keys}
         problem = grounding.objection(said, candidate, known, strict=strict)
         if not problem:
             return candidate
@@ -102,9 +105,23 @@ def _answering(text: str, sources: tuple[Candidate, ...], reading: Reading) -> S
     answered = frozenset(
         place
         for place, part in enumerate(reading.parts)
-        if has_kind(part.asked, text) and any(_answers(part, source) for source in sources)
+        if has_kind(part.asked, text)
+        and any(_answers(part, source) and _repeats(part, text, source) for source in sources)
     )
     return Support(text, sources, answered)
+
+
+def _repeats(part: Part, text: str, source: Candidate) -> bool:
+    """Whether a sentence names all of the question that its source names.
+
+    "The replacement of CP-2" is not the replacement of its bearing.
+    """
+    said = keys(text)
+    return all(
+        term.key in said or term.key not in source.keys or not synonyms(term.key).isdisjoint(said)
+        for term in part.asked.terms
+        if term.weight >= 1.0
+    )
 
 
 def _answers(part: Part, source: Candidate) -> bool:

@@ -16,9 +16,17 @@ from janus_core.llm.base import ChatModel, Message
 MOST_TOKENS = 160
 EVIDENCE_WORDS = 260
 """About 350 tokens; each hundred tokens of prompt cost a quarter of a second on two cores."""
+EVIDENCE_WORDS_WEAK = 100
+"""A model of 135M parameters copies from few sentences better than from many."""
+_EXAMPLE = (
+    "The gate opens at 7 am. It was painted by J. Moll.\n\nQuestion: When does the gate open?",
+    "The gate opens at 7 am.",
+)
+"""Shows a weak model the form; part of the prompt that never changes, so it is read once."""
 _TEMPLATE_MARK = re.compile(
     r"<\|?[^<>\s]{1,40}\|?>|\[/?INST\]|<</?SYS>>|^#{2,}\s*\w+:", re.IGNORECASE
 )
+_NUMBERING = re.compile(r"^(?:\(?\d{1,2}[.)]|[-*•])\s+")
 _MARKS = re.compile(r"\s*\[\d{1,2}\](?:\s*\[\d{1,2}\])*")
 _LABEL = re.compile(r"^(?:answer|a|response)\s*:\s*", re.IGNORECASE)
 NOT_STATED = re.compile(r"\bnot stated\b|\bNOT_STATED\b", re.IGNORECASE)
@@ -77,13 +85,14 @@ class Writing:
 def prompt(reading: Reading, *, evidence_words: int = EVIDENCE_WORDS) -> list[Message]:
     """Given the evidence as read, return the prompt: the part that never changes first."""
     excerpts = "\n".join(
-        f"[{n}] {neutral(candidate.text)}"
-        for n, candidate in enumerate(excerpts_for(reading, evidence_words), start=1)
+        neutral(candidate.in_context) for candidate in excerpts_for(reading, evidence_words)
     )
     asked = neutral(clean(reading.question.text))
     return [
         Message("system", _system()),
-        Message("user", f"Excerpts:\n{excerpts}\n\nQuestion: {asked}\nAnswer:"),
+        Message("user", _EXAMPLE[0]),
+        Message("assistant", _EXAMPLE[1]),
+        Message("user", f"{excerpts}\n\nQuestion: {asked}"),
     ]
 
 
@@ -110,7 +119,8 @@ def neutral(text: str) -> str:
 
 def tidy(sentence: str) -> str:
     """Given a sentence as the model wrote it, return it without labels and marks of its own."""
-    return _LABEL.sub("", _MARKS.sub("", clean(sentence))).strip(" *_`").strip()
+    bare = _LABEL.sub("", _NUMBERING.sub("", _MARKS.sub("", clean(sentence))))
+    return bare.strip(" *_`").strip()
 
 
 def _sameness(sentence: str) -> str:
