@@ -168,12 +168,12 @@ def test_every_failpoint_has_its_test() -> None:
 
 @pytest.mark.parametrize("point", INTAKE)
 def test_a_command_dies_while_it_takes_a_file_in(stage: Stage, point: str) -> None:
-    path = stage.write(f"{point}.md", "brass")
+    path = stage.write(f"{point}.md", f"brass {point}")
     stage.dies(point, "take", path)
     if point == "intake.commit.after":
         # Acknowledged from here on: nobody needs to run the command again.
         stage.go_on()
-        stage.assert_shown(path.name, "brass")
+        stage.assert_shown(path.name, f"brass {point}")
     else:
         left_behind = 0 if point == "intake.put.before" else 1
         assert integrity.sweep_orphan_objects(stage.stores()) == left_behind
@@ -181,7 +181,7 @@ def test_a_command_dies_while_it_takes_a_file_in(stage: Stage, point: str) -> No
         stage.assert_gone(path.name)
     stage.take(path)
     stage.go_on()
-    stage.assert_shown(path.name, "brass")
+    stage.assert_shown(path.name, f"brass {point}")
     stage.assert_sound()
 
 
