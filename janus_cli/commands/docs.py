@@ -164,9 +164,9 @@ def _await_removal(janus: Janus, documents: list[Any]) -> list[Any]:
     import time
 
     from janus_core.ingestion.remove import still_there
-    from janus_core.node.profile import daemon_runs
+    from janus_core.node.profile import workers_run
 
-    deadline = time.monotonic() + (_WAIT_S if daemon_runs(janus) else _WAIT_ELSEWHERE_S)
+    deadline = time.monotonic() + (_WAIT_S if workers_run(janus) else _WAIT_ELSEWHERE_S)
     while left := still_there(janus.database, documents):
         if time.monotonic() > deadline:
             return left

@@ -21,7 +21,7 @@ from janus_core import __version__
 from janus_core.app import Janus
 from janus_core.errors import JanusError
 from janus_core.node.health import services_health
-from janus_core.node.profile import daemon_runs
+from janus_core.node.profile import workers_run
 from janus_core.processes import ServiceUser, service_user
 
 Severity = Literal["ok", "warn", "fail"]
@@ -280,7 +280,7 @@ def _queue(janus: Janus) -> Iterator[Diagnosis]:
     waiting = counts["ready"] + counts["running"] + counts["delayed"]
     if over:
         yield Diagnosis("queue", "warn", f"{over} jobs failed", "See: janus queue list")
-    if waiting and not daemon_runs(janus):
+    if waiting and not workers_run(janus):
         yield Diagnosis("queue", "warn", f"{waiting} jobs wait for a worker", "Run: janus up")
     if waiting > _JOBS_LIMIT:
         yield Diagnosis(

@@ -51,9 +51,15 @@ def bring_down(janus: Janus, sink: Sink) -> None:
 
 
 def daemon_runs(janus: Janus) -> bool:
-    """Return whether this node's daemon is alive; workers elsewhere are not seen."""
+    """Return whether this node's daemon is alive."""
     beat = Heartbeat(janus.locations.runtime / "daemon.json").last()
     return beat is not None and beat.alive
+
+
+def workers_run(janus: Janus) -> bool:
+    """Return whether this node's daemon has workers; those of others are not seen."""
+    beat = Heartbeat(janus.locations.runtime / "daemon.json").last()
+    return beat is not None and beat.alive and bool(beat.workers)
 
 
 def recorded_profile(janus: Janus) -> Profile | None:
