@@ -43,11 +43,9 @@ def _request_removal(database: Database, document: uuid.UUID, correlation_id: uu
 
 
 def _hide_and_queue(tx: Connection, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
-    # Workers lock their job, then the document: in this order there is no deadlock.
-    jobs.cancel_others(tx, document)
     if not catalogue.hide_document(tx, document):
         return False
-    jobs.cancel_others(tx, document)  # what was queued while we waited for the document
+    jobs.cancel_others(tx, document)
     versions = catalogue.versions_of(tx, document)
     jobs.enqueue(tx, "remove", document, versions[0], correlation_id)
     journal.append(tx, "document.removal_requested", correlation_id, document=document)

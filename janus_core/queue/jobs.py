@@ -4,6 +4,9 @@ PostgreSQL owns this state; a message in the broker is only a nudge to claim a
 job here. Attempts are counted before the work starts, so that a document that
 kills its worker is found out: after MAX_ATTEMPTS it becomes *suspect*, is run
 once more alone in a fresh process, and only if it dies there is it quarantined.
+
+Whoever locks several things of a document locks them in one order, or two could
+wait for each other: the document's row, its contents, its jobs.
 """
 
 from __future__ import annotations
@@ -28,6 +31,11 @@ _BACKOFF_S = (1, 5, 30, 120, 600)
 _WAIT_S = 5
 """Pause before a job is tried again that failed because a store was down or full."""
 CHANNEL = "janus_outbox"
+LATEST_S = max(_BACKOFF_S) + 60
+"""No job and no message waits longer than this, unless the clock went back."""
+
+# A lease that ends later than any can was given before the clock went back.
+_EXPIRED = f"(lease_until < now() OR lease_until > now() + make_interval(secs => {2 * LEASE_S}))"
 
 Kind = Literal["ingest", "clean", "remove"]
 ACTORS: dict[str, str] = {
@@ -84,26 +92,21 @@ def enqueue(
 
     While the same job is open, that one is returned.
     """
-    made = tx.scalar(
+    new = uuid.uuid4()
+    row = tx.execute(
         text(
             "INSERT INTO job (id, kind, document_id, version_id, correlation_id)"
             " VALUES (:id, :kind, :d, :v, :c)"
             " ON CONFLICT (version_id, kind) WHERE state IN ('queued', 'running', 'suspect')"
-            " DO NOTHING RETURNING id"
+            # Changes nothing, but unlike DO NOTHING it returns the open job, and
+            # keeps it open until this transaction ends.
+            " DO UPDATE SET kind = excluded.kind RETURNING id"
         ),
-        {"id": uuid.uuid4(), "kind": kind, "d": document_id, "v": version_id, "c": correlation_id},
-    )
-    if made is None:
-        open_job = tx.scalar(
-            text(
-                "SELECT id FROM job WHERE version_id = :v AND kind = :kind"
-                " AND state IN ('queued', 'running', 'suspect')"
-            ),
-            {"v": version_id, "kind": kind},
-        )
-        if open_job is None:  # it finished between the two statements
-            raise Locked("a job of this document just finished", "Run the command again.")
-        return uuid.UUID(str(open_job))
+        {"id": new, "kind": kind, "d": document_id, "v": version_id, "c": correlation_id},
+    ).one()
+    job = uuid.UUID(str(row.id))
+    if job != new:
+        return job
     # An older failure of the same work is history now, and must not be retried beside it.
     tx.execute(
         text(
@@ -112,8 +115,8 @@ def enqueue(
         ),
         {"v": version_id, "kind": kind},
     )
-    _announce(tx, [made], delay_s)
-    return uuid.UUID(str(made))
+    _announce(tx, [job], delay_s)
+    return job
 
 
 def claim(database: Database, job_id: uuid.UUID, owner: str, *, alone: bool = False) -> Job | None:
@@ -161,11 +164,12 @@ def renew(database: Database, owner: str) -> int:
 
 
 def hold(tx: Connection, job: Job) -> None:
-    """Lock the job's row for this transaction. Raise Locked if it is no longer ours.
+    """Lock the job and its document for this transaction. Raise Locked if it is not ours now.
 
     Every transaction that changes what a job is about calls this first, so that
     a worker that was taken for dead cannot commit over its successor.
     """
+    _lock_documents(tx, [job.document_id])
     found = tx.scalar(
         text(
             "SELECT 1 FROM job WHERE id = :id AND owner = :owner AND state = 'running' FOR UPDATE"
@@ -206,10 +210,14 @@ def fail(
     With `counts` off the attempt is not held against the job: it waits until
     its surroundings are well again, however long that takes.
     """
-    again = not permanent and (job.attempts < MAX_ATTEMPTS or not counts)
+    # Not job.attempts, which is from before any progress.
+    attempts = tx.execute(
+        text("SELECT attempts FROM job WHERE id = :id FOR UPDATE"), {"id": job.id}
+    ).scalar_one()
+    again = not permanent and (attempts < MAX_ATTEMPTS or not counts)
     delay = 0
     if again:
-        delay = _BACKOFF_S[min(job.attempts, len(_BACKOFF_S)) - 1] if counts else _WAIT_S
+        delay = _BACKOFF_S[min(attempts, len(_BACKOFF_S)) - 1] if counts else _WAIT_S
     tx.execute(
         text(
             "UPDATE job SET state = :state, code = :code, reason = :reason, hint = :hint,"
@@ -240,7 +248,7 @@ def release(database: Database, *, owner: str | None = None, counts: bool = True
     many attempts become suspect; with `counts` off, this attempt is none.
     """
     named = "(owner = :owner OR starts_with(owner, :owner || '/'))"
-    condition = named if owner is not None else "lease_until < now()"
+    condition = named if owner is not None else _EXPIRED
     with database.transaction() as tx:
         rows = tx.execute(
             text(
@@ -261,8 +269,10 @@ def release(database: Database, *, owner: str | None = None, counts: bool = True
 def cancel_others(tx: Connection, document: uuid.UUID) -> None:
     """End every open job of a document but its removal.
 
-    A worker that runs one learns it at its next `hold`; until then this waits.
+    A worker that runs one learns it at its next `hold`; a batch that it is writing
+    is waited for.
     """
+    _lock_documents(tx, [document])
     tx.execute(
         text(
             "UPDATE job SET state = 'failed', owner = NULL, lease_until = NULL,"
@@ -275,11 +285,13 @@ def cancel_others(tx: Connection, document: uuid.UUID) -> None:
 
 
 def announce_again(tx: Connection, version_ids: Sequence[uuid.UUID]) -> None:
-    """Queue the open jobs of these versions once more, whoever had them."""
+    """Queue the open jobs of these versions once more, but for those that somebody runs."""
     found = tx.execute(
         text(
             "UPDATE job SET state = 'queued', owner = NULL, lease_until = NULL, not_before = now()"
-            " WHERE version_id = ANY(:v) AND state IN ('queued', 'running') RETURNING id"
+            " WHERE id IN (SELECT id FROM job WHERE version_id = ANY(:v)"
+            f"   AND (state = 'queued' OR state = 'running' AND {_EXPIRED})"
+            "   FOR UPDATE SKIP LOCKED) RETURNING id"
         ),
         {"v": list(version_ids)},
     )
@@ -297,6 +309,8 @@ def next_suspect(database: Database) -> uuid.UUID | None:
 
 def quarantine(tx: Connection, job_id: uuid.UUID, reason: str) -> None:
     """Set aside a job that killed a process that ran nothing else."""
+    documents = tx.scalars(text("SELECT document_id FROM job WHERE id = :id"), {"id": job_id})
+    _lock_documents(tx, documents.all())
     tx.execute(
         text(
             "UPDATE job SET state = 'quarantined', finished_at = now(), owner = NULL,"
@@ -313,6 +327,10 @@ def quarantine(tx: Connection, job_id: uuid.UUID, reason: str) -> None:
 
 def retry(tx: Connection, job_ids: Sequence[uuid.UUID]) -> int:
     """Queue failed and quarantined jobs again; return how many."""
+    documents = tx.scalars(
+        text("SELECT DISTINCT document_id FROM job WHERE id = ANY(:ids)"), {"ids": list(job_ids)}
+    ).all()
+    _lock_documents(tx, documents)
     rows = tx.execute(
         text(
             "UPDATE job SET state = 'queued', attempts = 0, not_before = now(), code = NULL,"
@@ -415,6 +433,14 @@ def counts(tx: Connection) -> dict[str, int]:
         )
     ).one()
     return {name: int(value) for name, value in row._mapping.items()}
+
+
+def _lock_documents(tx: Connection, documents: Sequence[uuid.UUID]) -> None:
+    # Not FOR UPDATE: others may go on to write rows that refer to the document.
+    tx.execute(
+        text("SELECT 1 FROM document WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"),
+        {"ids": list(documents)},
+    )
 
 
 def _announce(tx: Connection, job_ids: Sequence[uuid.UUID], delay_s: float) -> None:

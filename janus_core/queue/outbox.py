@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from janus_core.failpoints import reach
+from janus_core.queue import jobs
 from janus_core.queue.broker import Broker
 from janus_core.stores.postgres import Database
 
@@ -47,24 +48,44 @@ def relay(database: Database, broker: Broker) -> int:
 def sweep(database: Database, broker: Broker) -> int:
     """Publish again what the broker lost; return how many messages.
 
-    The broker also keeps the messages of jobs that run. When it has no others, a
-    queued job whose messages were all published some seconds ago has none left:
-    its last one is sent again.
+    A queued job whose messages were all published some seconds ago must have one
+    in the broker, and so has each job that runs. When the broker holds fewer, some
+    are lost, nobody knows which: the last one of each such queued job is sent again.
     """
     depth = broker.depth()
     with database.transaction() as tx:
-        if depth > (tx.scalar(text("SELECT count(*) FROM job WHERE state = 'running'")) or 0):
-            return 0
-        return tx.execute(
+        _bring_forward(tx)
+        running = tx.execute(text("SELECT count(*) FROM job WHERE state = 'running'")).scalar_one()
+        silent = tx.scalars(
             text(
-                "UPDATE outbox SET published_at = NULL WHERE id IN ("
-                " SELECT max(o.id) FROM job j JOIN outbox o ON o.job_id = j.id"
+                "SELECT max(o.id) FROM job j JOIN outbox o ON o.job_id = j.id"
                 " WHERE j.state = 'queued' AND j.not_before <= now()"
                 " GROUP BY j.id HAVING bool_and(o.published_at IS NOT NULL)"
-                "   AND max(o.published_at) < now() - make_interval(secs => :lost))"
+                "   AND max(o.published_at) < now() - make_interval(secs => :lost)"
             ),
             {"lost": _LOST_AFTER_S},
+        ).all()
+        if not silent or depth >= len(silent) + running:
+            return 0
+        return tx.execute(
+            text("UPDATE outbox SET published_at = NULL WHERE id = ANY(:ids)"),
+            {"ids": list(silent)},
         ).rowcount
+
+
+def _bring_forward(tx: Connection) -> None:
+    """Let nothing wait for a time that lies so far ahead only because the clock went back."""
+    for table, waiting in (("job", "state = 'queued'"), ("outbox", "published_at IS NULL")):
+        tx.execute(
+            text(
+                f"UPDATE {table} SET not_before = now()"
+                f" WHERE {waiting} AND not_before > now() + make_interval(secs => :latest)"
+            ),
+            {"latest": jobs.LATEST_S},
+        )
+    tx.execute(
+        text("UPDATE outbox SET published_at = now() WHERE published_at > now() + interval '60 s'")
+    )
 
 
 def prune(database: Database) -> int:

@@ -180,10 +180,13 @@ def insert_version(
     version = version_id(document, sha256)
     tx.execute(
         text(
-            "INSERT INTO version (id, document_id, sha256, size, object_key)"
-            " VALUES (:id, :d, :sha, :size, :key)"
-            # Content that comes back is the newest again, whatever came in between.
-            " ON CONFLICT (id) DO UPDATE SET created_at = clock_timestamp(),"
+            "INSERT INTO version (id, document_id, sha256, size, object_key, created_at)"
+            # What comes last is the newest, even if it was there before, and even if the
+            # clock has gone back since.
+            " SELECT :id, :d, :sha, :size, :key, greatest(clock_timestamp(),"
+            "   max(v.created_at) + interval '1 microsecond')"
+            " FROM version v WHERE v.document_id = :d"
+            " ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at,"
             "   reason = NULL, hint = NULL, state = CASE"
             "     WHEN version.state IN ('failed', 'superseded') THEN 'received'"
             "     ELSE version.state END"
@@ -200,7 +203,7 @@ def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> Ver
         tx.execute(
             text(
                 "SELECT id FROM document WHERE id ="
-                " (SELECT document_id FROM version WHERE id = :v) FOR UPDATE"
+                " (SELECT document_id FROM version WHERE id = :v) FOR NO KEY UPDATE"
             ),
             {"v": version_id},
         )
@@ -480,6 +483,7 @@ def lock_content(tx: Connection, sha256: str) -> None:
     """Keep others from storing or deleting this content until the transaction ends.
 
     Without it, one process could delete an object that another has just found.
+    Who locks the document's row too, locks that first.
     """
     tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": sha256})
 
@@ -541,9 +545,9 @@ def filter_conditions(where: Filter) -> tuple[str, dict[str, object]]:
     if where.collections:
         parts.append("c.name = ANY(:f_collections)")
         values["f_collections"] = sorted(where.collections)
-    if where.tags:
-        parts.append("d.tags @> CAST(:f_tags AS jsonb)")
-        values["f_tags"] = json.dumps(dict(where.tags))
+    for number, (key, value) in enumerate(sorted(where.tags)):
+        parts.append(f"d.tags @> CAST(:f_tag_{number} AS jsonb)")
+        values[f"f_tag_{number}"] = json.dumps({key: value})
     for number, (key, value) in enumerate(sorted(where.not_tags)):
         parts.append(f"NOT d.tags @> CAST(:f_not_{number} AS jsonb)")
         values[f"f_not_{number}"] = json.dumps({key: value})
