@@ -1,4 +1,4 @@
-"""janus docs: list, show and remove documents."""
+"""janus docs: list, show, remove and reindex documents."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from janus_cli import report
+from janus_cli.render.live import ProgressLine, ndjson
 from janus_cli.render.text import human_bytes, local_time, table
 from janus_cli.session import command, confirmed, opened, print_json
 
 if TYPE_CHECKING:
     from janus_core.app import Janus
+    from janus_core.events import Event
     from janus_core.ingestion.inspect import References
+    from janus_core.queue.jobs import JobRow
     from janus_core.stores.catalogue import DocumentRow
 
-app = typer.Typer(no_args_is_help=True, help="List, show and remove documents.")
+app = typer.Typer(no_args_is_help=True, help="List, show, remove and reindex documents.")
 
 _WAIT_S = 60.0
 _WAIT_ELSEWHERE_S = 5.0
@@ -157,6 +160,97 @@ def rm(
             "A worker removes it as soon as one runs: janus status, janus up.",
         )
     return report.PARTIAL if left else report.OK
+
+
+@app.command(epilog="Examples:  janus docs reindex   ·   janus docs reindex --model bge-small")
+@command
+def reindex(
+    model: Annotated[
+        str | None, typer.Option(help="An embedding model to change to; see `janus models list`.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="NDJSON events, then the result.")
+    ] = False,
+) -> int:
+    """Index every document anew with the embedding model in use, or change to another.
+
+    Nothing is parsed again. Until it is done, some documents are found by their
+    words only. Interrupted, it goes on in the background; run it again to wait
+    for the end and to delete the old index.
+    """
+    import uuid
+
+    from janus_core.errors import InvalidInput
+    from janus_core.ingestion.follow import Follower
+    from janus_core.ingestion.reindex import drop_retired, queue_reindex
+    from janus_core.node.choose import find, use
+
+    if model is not None:
+        with opened() as janus:
+            if not hasattr(find(janus, model), "dim"):
+                raise InvalidInput(f"{model} is no embedding model", "See: janus models list")
+            use(janus, model, reindexing=True)
+    with opened() as janus:
+        index = janus.embedder.name
+        progress = _Reindexing(json_output)
+        with Follower(janus.database, janus.live, progress.on_event) as follower:
+            for job, _ in queue_reindex(janus.database, index, uuid.uuid4()):
+                progress.add(job)
+                follower.add(job)
+            for row in follower.wait(progress.jobs):
+                progress.on_over(row)
+        dropped = drop_retired(janus.database, janus.vectors)
+    progress.show(index, dropped)
+    return report.PARTIAL if progress.failed else report.OK
+
+
+class _Reindexing:
+    """Counts documents as they are indexed anew."""
+
+    def __init__(self, json_output: bool) -> None:
+        self.jobs: list[Any] = []
+        self.failed: list[dict[str, str]] = []
+        self._done = 0
+        self._json = json_output
+        self._line = ProgressLine(lambda: f"{self._done}/{len(self.jobs)} documents")
+
+    def add(self, job: Any) -> None:
+        """Count a document to be done."""
+        self.jobs.append(job)
+        self._line.update()
+
+    def on_event(self, event: Event) -> None:
+        """Pass an event on to scripts."""
+        if self._json:
+            ndjson(event)
+
+    def on_over(self, row: JobRow) -> None:
+        """Count a document that is done."""
+        self._done += 1
+        if row.state != "done":
+            self.failed.append({"uri": row.uri, "reason": row.reason, "hint": row.hint})
+            if not self._json:
+                self._line.clear()
+                report.problem(f"{row.uri}: {row.reason}", row.hint)
+        self._line.update()
+
+    def show(self, index: str, dropped: list[str]) -> None:
+        """Print the result."""
+        self._line.clear()
+        if self._json:
+            print_json(
+                {
+                    "type": "result",
+                    "index": index,
+                    "documents": len(self.jobs),
+                    "failed": self.failed,
+                    "dropped": dropped,
+                }
+            )
+            return
+        print(f"{len(self.jobs) - len(self.failed)} documents indexed with {index}")
+        if dropped:
+            report.say(f"deleted the older index: {', '.join(dropped)}")
 
 
 def _await_removal(janus: Janus, documents: list[Any]) -> list[Any]:

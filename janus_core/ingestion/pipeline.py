@@ -54,10 +54,10 @@ def ingest_version(services: Services, job: Job) -> None:
         if row is None or row.removing:
             jobs.finish(tx, job)
             return
-        if row.outdated:
+        if row.outdated and not row.visible:
             _give_way(tx, job, row.id)
             return
-    if row.visible:
+    if row.visible and row.recipe == _recipe(services, row):
         _refresh(services, job, row)
         return
     _extract(services, job, row)
@@ -129,8 +129,7 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
         if row is None:
             return
         kept = list(catalogue.pages(tx, row.id))
-    # The tokenizer decides where chunks end, so it is part of what makes their ids.
-    chosen = f"{recipe(row.parser)}+{services.embedder.name}"
+    chosen = _recipe(services, row)
     headings = any(f.marks_headings for f in FORMATS if f.media_type == row.media_type)
     pieces = chunk(
         row.id, kept, recipe=chosen, measure=services.embedder.count_tokens, headings=headings
@@ -147,6 +146,12 @@ def _chunk_and_publish(services: Services, job: Job) -> None:
         vectors=len(embeddables),
     )
     _publish(services, job, embeddables, coverage, chosen, row.tags)
+
+
+def _recipe(services: Services, row: VersionRow) -> str:
+    """Name how the version's pages are cut now."""
+    # The tokenizer decides where chunks end, so it is part of what makes their ids.
+    return f"{recipe(row.parser)}+{services.embedder.name}"
 
 
 def _in_context(piece: Chunk, title: str) -> _Embeddable:
@@ -217,7 +222,7 @@ def _publish(
         row = catalogue.version(tx, job.version_id, lock=True)
         if row is None:
             return
-        if row.outdated:
+        if row.outdated and not row.visible:
             _give_way(tx, job, row.id)
             return
         _settle_vectors(services, row, {e.chunk.id for e in embeddables}, tags)

@@ -67,17 +67,17 @@ def in_use(janus: Janus) -> frozenset[str]:
     return frozenset((janus.settings.chat.model, janus.settings.embeddings.model))
 
 
-def use(janus: Janus, name: str) -> tuple[Kind, tuple[str, ...]]:
+def use(janus: Janus, name: str, *, reindexing: bool = False) -> tuple[Kind, tuple[str, ...]]:
     """Make a model the one in use; return its kind and the services that were restarted for it.
 
     Raise NotFound, Damaged; InvalidInput for an embedding model while documents
-    are indexed with another.
+    are indexed with another, unless the caller is about to index them anew.
     """
     model = find(janus, name)
     if isinstance(model, ChatFile):
         set_value(janus, "chat.model", name)
         return "chat", _restart("llm")
-    if janus.is_initialised():
+    if janus.is_initialised() and not reindexing:
         _refuse_mixed_index(janus, model)
     set_value(janus, "embeddings.model", name)
     return "embedding", _restart("worker")

@@ -60,6 +60,8 @@ class VersionRow:
     """Whether all pages are kept."""
     visible: bool
     removing: bool
+    recipe: str
+    """How its pages were cut into the chunks that are shown; empty before that."""
     outdated: bool
     """Whether the document has newer content that is ready or on its way."""
 
@@ -237,6 +239,7 @@ def version(tx: Connection, version_id: uuid.UUID, *, lock: bool = False) -> Ver
         extracted=row.extracted_at is not None,
         visible=bool(row.visible),
         removing=row.removing,
+        recipe=row.recipe or "",
         outdated=row.outdated,
     )
 
@@ -537,6 +540,39 @@ def embedders(tx: Connection) -> dict[str, int]:
         )
     )
     return {row.embedder: int(row.n) for row in rows}
+
+
+def versions_of_others(
+    tx: Connection, embedder: str, *, after: uuid.UUID, limit: int
+) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """Return (document, version) of visible versions that another embedder embedded.
+
+    By version id, those after `after`.
+    """
+    rows = tx.execute(
+        text(
+            f"SELECT d.id AS document, v.id AS version FROM document d JOIN version v ON {VISIBLE}"
+            " WHERE v.embedder IS DISTINCT FROM :e AND v.id > :a ORDER BY v.id LIMIT :n"
+        ),
+        {"e": embedder, "a": after, "n": limit},
+    )
+    return [(row.document, row.version) for row in rows]
+
+
+def note(tx: Connection, key: str, value: Any) -> None:
+    """Keep a small fact about this installation, as JSON."""
+    tx.execute(
+        text(
+            "INSERT INTO installation (key, value) VALUES (:k, CAST(:v AS jsonb))"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        ),
+        {"k": key, "v": json.dumps(value)},
+    )
+
+
+def noted(tx: Connection, key: str) -> Any:
+    """Return a fact that `note` kept, or None."""
+    return tx.scalar(text("SELECT value FROM installation WHERE key = :k"), {"k": key})
 
 
 def filter_conditions(where: Filter) -> tuple[str, dict[str, object]]:
