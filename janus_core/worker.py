@@ -340,7 +340,7 @@ def _spawn(
     *arguments: str, user: ServiceUser | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "janus_core.worker", *arguments],
+        [sys.executable, "-P", "-m", "janus_core.worker", *arguments],
         stdin=subprocess.DEVNULL,
         env=env,
         user=user.uid if user else None,

@@ -43,7 +43,8 @@ def demo(
         bring_up(janus, None, sink_for(json_output))
         report.say(f"ready in {time.monotonic() - began:.1f} s")
         summary = Summary(json_output)
-        take_in(janus, [example.documents()], example.COLLECTION, {}, summary)
+        intake = janus.intake(example.COLLECTION, {})
+        take_in(janus, intake, [example.documents()], summary)
         if not json_output:
             summary.show(no_wait=False)
         rows: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from janus_core.app import Janus
     from janus_core.events import Event
     from janus_core.ingestion.follow import Follower
-    from janus_core.ingestion.intake import Taken
+    from janus_core.ingestion.intake import Intake, Taken
     from janus_core.queue.jobs import JobRow
 
 app = typer.Typer()
@@ -29,11 +29,16 @@ app = typer.Typer()
 )
 @command
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", show_default=False)],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files and folders.", show_default=False)
+    ] = None,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Where they belong.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="key=value, for filters.")] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Try again what failed earlier.")
+    ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return when everything is accepted.")
     ] = False,
@@ -45,30 +50,39 @@ def ingest(
     they are ready. What was accepted survives any crash.
     """
     from janus_core.documents import parse_tags
+    from janus_core.errors import InvalidInput
 
+    if not paths and not failed:
+        raise InvalidInput("nothing to ingest", "Name files or folders: janus ingest ~/documents")
     tags = dict(parse_tags(tag or []))
     with opened() as janus:
         summary = Summary(json_output)
-        take_in(janus, paths, collection or janus.settings.collection, tags, summary, not no_wait)
+        intake = janus.intake(collection or janus.settings.collection, tags)
+        take_in(janus, intake, paths or [], summary, failed=failed, wait=not no_wait)
         summary.show(no_wait=no_wait)
         return report.PARTIAL if summary.failed else report.OK
 
 
 def take_in(
     janus: Janus,
+    intake: Intake,
     paths: list[Path],
-    collection: str,
-    tags: dict[str, str],
     summary: Summary,
+    *,
+    failed: bool = False,
     wait: bool = True,
 ) -> None:
-    """Take files in, and wait for their jobs, telling `summary` what becomes of them."""
+    """Take files in, and wait for their jobs, telling `summary` what becomes of them.
+
+    With `failed`, also what failed earlier in the same collection.
+    """
     from janus_core.ingestion.follow import Follower
     from janus_core.ingestion.intake import find_files
 
-    intake = janus.intake(collection, tags)
     with Follower(janus.database, janus.live, summary.on_event) as follower:
         for taken in intake.take(find_files(paths)):
+            summary.on_taken(taken, follower)
+        for taken in intake.take_failed() if failed else ():
             summary.on_taken(taken, follower)
         if wait:
             for row in follower.wait(summary.waiting):

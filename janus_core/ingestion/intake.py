@@ -70,6 +70,18 @@ class Intake:
                 batch = []
         yield from self._take_batch(batch, collection)
 
+    def take_failed(self) -> Iterator[Taken]:
+        """Queue again what failed in this collection, from the originals that are kept."""
+        with self.database.transaction() as tx:
+            failed = [
+                row
+                for row in jobs.rows(tx, states=["failed", "quarantined"])
+                if row.collection == self.collection and row.kind == "ingest"
+            ]
+            jobs.retry(tx, [row.id for row in failed])
+        for row in failed:
+            yield Taken(row.uri, "added", row.id)
+
     def _take_batch(self, paths: list[Path], collection: int) -> Iterator[Taken]:
         uris = {path: source_uri(path) for path in paths}
         with self.database.transaction() as tx:

@@ -18,7 +18,7 @@ from janus_core.processes import PLAIN_ENVIRONMENT, ServiceUser
 
 def module_command(module: str, *arguments: str) -> list[str]:
     """Given one of our modules, return the command that runs it with this Python."""
-    return [sys.executable, "-m", module, *arguments]
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def child_environment() -> dict[str, str]:

@@ -263,7 +263,7 @@ class EmbeddedNode:
             if self._daemon_is_up():
                 return
             pid = start_detached(
-                [sys.executable, "-m", "janus_core.worker", "daemon"],
+                [sys.executable, "-P", "-m", "janus_core.worker", "daemon"],
                 log=log,
                 user=self._user,
                 env=self.child_environment(),

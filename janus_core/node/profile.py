@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import time
 from dataclasses import dataclass
-from typing import get_args
+from types import FrameType
+from typing import NoReturn, get_args
 
 from janus_core import __version__
 from janus_core.app import Janus
@@ -14,6 +18,8 @@ from janus_core.node.embedded import EmbeddedNode
 from janus_core.node.heartbeat import Heartbeat
 from janus_core.processes import service_user, write_private
 from janus_core.settings import Profile
+
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,23 @@ def workers_run(janus: Janus) -> bool:
     """Return whether this node's daemon has workers; those of others are not seen."""
     beat = Heartbeat(janus.locations.runtime / "daemon.json").last()
     return beat is not None and beat.alive and bool(beat.workers)
+
+
+def stay_up(janus: Janus) -> None:
+    """Wait while the daemon lives; return when it has ended by itself.
+
+    SIGTERM and SIGINT take the node down first, then end this process.
+    """
+
+    def take_down(number: int, frame: FrameType | None) -> NoReturn:
+        EmbeddedNode(janus, user=service_user()).down()
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, take_down)
+    heartbeat = Heartbeat(janus.locations.runtime / "daemon.json")
+    while (beat := heartbeat.last()) is not None and beat.alive:
+        time.sleep(_LOOK_S)
 
 
 def recorded_profile(janus: Janus) -> Profile | None:
