@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from janus_core.agents.lexicon import quantities, word_set
-from janus_core.agents.words import Word, is_identifier, is_name, stem, words
+from janus_core.agents.words import WEAK, Word, is_identifier, is_name, stem, words
 
 Kind = Literal[
     "person", "date", "time", "place", "number", "quantity", "default", "choice", "yes", "any"
@@ -19,7 +19,6 @@ _NUMBERED = frozenset(map(stem, word_set("numbered")))
 _DATED = frozenset(map(stem, word_set("dated")))
 _PLACED = frozenset(map(stem, word_set("placed")))
 _PERSONS = frozenset(map(stem, word_set("personal")))
-_WEAK = frozenset(map(stem, word_set("weak")))
 _ASKING = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b", re.IGNORECASE)
 _HINT = re.compile(r"\(([^()]*)\)\??\s*$")
 
@@ -68,13 +67,14 @@ def asked(question: str) -> Asked:
         if word.text.casefold() in _PREPOSITIONS:
             continue
         must = word.number is not None or is_name(word, text) or is_identifier(word.text)
-        weak = word.key in _WEAK
+        weak = word.key in WEAK
         weight = 1.5 if must else 0.35 if weak else 1.0
         predicate = word.key in predicates and not must and not weak
         terms.setdefault(word.key, Term(word.key, word.text, weight, must, predicate))
     for word in words(hint.group(1)) if hint else ():
-        named = is_identifier(word.text) or word.text[:1].isupper()
-        if word.content or word.number is not None:
+        numbered = word.number is not None
+        named = numbered or is_identifier(word.text) or word.text[:1].isupper()
+        if word.content or numbered:
             terms.setdefault(word.key, Term(word.key, word.text, 1.5 if named else 0.2, must=named))
     keys = frozenset(w.key for w in words(question))
     return Asked(question, tuple(terms.values()), kind, units, counted, keys)

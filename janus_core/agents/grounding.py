@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from janus_core.agents.candidates import Candidate
-from janus_core.agents.words import NEGATIONS, ORDERING, STOP, Word, is_name, words
+from janus_core.agents.words import NEGATIONS, ORDERING, STOP, WEAK, Word, is_name, words
 
 LEAST_COSINE = 0.45
 LEAST_OVERLAP = 0.6
@@ -125,7 +125,7 @@ def _wrong_order(said: Claim, source: Candidate) -> str:
 
 def _foreign_word(said: Claim, source: Candidate, question_keys: frozenset[str]) -> str:
     for word in said.content:
-        if word.key not in source.support_keys and word.key not in question_keys:
+        if word.key not in source.support_keys | question_keys | WEAK:
             return f"“{word.text}” is not in the source"
     return ""
 

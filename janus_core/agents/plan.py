@@ -17,7 +17,7 @@ _JOINT = re.compile(
 _WH = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b", re.I)
 _STARTS_ASKING = re.compile(rf"\W*{_ASK}", re.I)
 _BACK_REFERENCE = re.compile(
-    r"\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|one|ones|there|same)\b",
+    r"\b(?:it|its|they|them|their|theirs|he|him|his|she|her|hers|this|these|those)\b",
     re.I,
 )
 _BRACKETS = re.compile(r"\s*\([^()]*\)\s*\??\s*$")
@@ -66,7 +66,9 @@ def _rejoined(pieces: list[str]) -> list[str]:
     """Join a piece to the one before unless it asks with a question word, or all are yes/no."""
     joined = [pieces[0]]
     for piece in pieces[1:]:
-        if _WH.search(piece[:24]) or not _WH.search(joined[0]):
+        if not _content(joined[-1]):  # "When and where is …"
+            joined[-1] += f" and {piece}"
+        elif _WH.search(piece[:24]) or not _WH.search(joined[0]):
             joined.append(piece)
         else:
             joined[-1] += f" and {piece}"
@@ -86,6 +88,11 @@ def with_subject(text: str, terms: list[str]) -> str:
     """Given a question and what its pronouns stand for, return it with that in brackets."""
     plain = _BRACKETS.sub("", text).rstrip(" ?")
     return f"{plain} ({' '.join(dict.fromkeys(terms))})?" if terms else f"{plain}?"
+
+
+def without_subject(text: str) -> str:
+    """Given a question, return it as it was before `with_subject`."""
+    return f"{_BRACKETS.sub('', text).rstrip(' ?')}?"
 
 
 def _with_terms(text: str, earlier: str) -> str:

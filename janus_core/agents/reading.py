@@ -27,6 +27,8 @@ Measured: "cheap"/"inexpensive" 0.86, "dog"/"pets" 0.70, "loud"/"noise" 0.66 lie
 Opposites lie above as well, so those are listed in the lexicon.
 """
 LEAST_SCORE = 0.5
+LEAST_COSINE = 0.25
+"""Of a quoted sentence to the question. A drafted one must reach 0.3 (`grounding`)."""
 LEAST_CLOSE = 0.35
 """Below this score not even a closest passage is worth naming."""
 _COMMON = 0.45
@@ -45,7 +47,8 @@ class Scored:
     @property
     def answers(self) -> bool:
         """Whether the sentence may be quoted as an answer."""
-        return self.relevance.answers and self.score >= LEAST_SCORE
+        near = self.score >= LEAST_SCORE and self.cosine >= LEAST_COSINE
+        return self.relevance.answers and near
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
 from janus_core.agents.candidates import Candidate
-from janus_core.agents.plan import parts_of, plan
+from janus_core.agents.plan import parts_of, plan, without_subject
 from janus_core.agents.quoting import Source, quotation, source
 from janus_core.agents.reading import LEAST_CLOSE, Part, Reading, Scored, read
 from janus_core.agents.research import Search, merge, research
@@ -47,14 +47,13 @@ async def answer(
 ) -> Answer:
     """Given a question, return its answer; each sentence goes to `sink` as soon as it is verified.
 
-    Without a model, or with one that fails, the answer is made of quotes. With
+    Without a model (who passes None has said why), or with one that fails, the
+    answer is made of quotes. With
     `strict` (for weak models) no word may come from outside the cited sentence
     and the question. Raise StoreUnavailable when the search fails and
     ModelUnavailable when the embedder does. Cancelling leaves nothing behind.
     """
     run = _Run(question, sink)
-    if model is None:
-        sink(Trouble(code="model_unavailable", message="no chat model", hint=QUOTES_ONLY))
     with run.step("planner") as step:
         chosen = plan(question)
         step.summary = f"{len(parts_of(chosen))} part(s)"
@@ -212,7 +211,7 @@ class _Run:
             return
         if len(open_parts) < all_parts:
             for part in open_parts:
-                self._remark(f"The documents do not state directly: {part}")
+                self._remark(f"The documents do not state directly: {without_subject(part)}")
         elif closest is None:
             self._remark(NOTHING)
         else:

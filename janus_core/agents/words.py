@@ -127,6 +127,10 @@ def is_identifier(written: str) -> bool:
     return mixed or inner or dotted
 
 
+WEAK = frozenset(map(stem, word_set("weak")))
+"""The keys of words that say little: need, use, amount …"""
+
+
 def _of_token(token: str, start: int) -> list[Word]:
     if re.match(rf"[{_CJK}]", token):
         pairs = [token[i : i + 2] for i in range(max(1, len(token) - 1))]
@@ -219,6 +223,8 @@ def _number_at(found: list[Word], i: int) -> tuple[int, int]:
             current += _TENS[word]
         elif word in _UNITS:
             current += _UNITS[word]
+        elif word == "one" and current >= 20 and current % 10 == 0:
+            current += 1
         elif word in _SCALES and used:
             current *= _SCALES[word]
             if word != "hundred":

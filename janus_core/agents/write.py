@@ -63,6 +63,7 @@ class Writing:
                 if not piece.text:
                     continue
                 pieces += 1
+                self.completion_tokens = pieces
                 self._on_tokens(pieces)
                 for sentence in cutter.feed(piece.text):
                     if _sameness(sentence) in seen:
@@ -70,7 +71,6 @@ class Writing:
                     seen.add(_sameness(sentence))
                     if tidy(sentence):
                         yield tidy(sentence)
-            self.completion_tokens = self.completion_tokens or pieces
             if self.completion_tokens >= self._max_tokens:
                 return  # the last sentence was cut off
             for sentence in cutter.finish():
