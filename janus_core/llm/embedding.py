@@ -73,9 +73,8 @@ class FastembedEmbedder:
         """Given a model's folder, open it without loading the model.
 
         `threads` 0 means one for each physical core. `gpu`: `auto` uses one
-        when ONNX Runtime's build and the machine have it, `off` or 0 never,
-        any other number means the same as `auto` (it counts layers, which
-        only chat models split). Raise ModelUnavailable, Damaged.
+        when ONNX Runtime's build and the machine have it, `off` never, a
+        number is that of the device. Raise ModelUnavailable, Damaged.
         """
         self.model = open_folder(folder)
         self._counter = TokenCounter(folder, self.model.max_tokens)
@@ -161,7 +160,7 @@ class FastembedEmbedder:
         with self._lock:
             if self._loaded is not None:
                 return
-            wanted = _gpu_providers() if self._gpu not in ("off", 0) else []
+            wanted = _gpu_providers(0 if self._gpu == "auto" else self._gpu)
             if wanted:
                 try:
                     self._loaded = self._open([*wanted, "CPUExecutionProvider"])
@@ -181,7 +180,7 @@ class FastembedEmbedder:
             self._loaded = None
             self._device = ""
 
-    def _open(self, providers: list[str]) -> Any:
+    def _open(self, providers: list[Any]) -> Any:
         from fastembed import TextEmbedding
         from fastembed.common.model_description import ModelSource, PoolingType
 
@@ -231,8 +230,11 @@ def physical_cores() -> int:
     return min(psutil.cpu_count(logical=False) or allowed, allowed)
 
 
-def _gpu_providers() -> list[str]:
+def _gpu_providers(device: Literal["off"] | int) -> list[Any]:
+    """The providers of this build of ONNX Runtime that may use a GPU, for that device."""
+    if device == "off":
+        return []
     import onnxruntime  # type: ignore[import-untyped]
 
     available = onnxruntime.get_available_providers()
-    return [provider for provider in _GPU_PROVIDERS if provider in available]
+    return [(name, {"device_id": device}) for name in _GPU_PROVIDERS if name in available]

@@ -18,6 +18,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from janus_core.llm.engine import Orders, announce, run_engine
+from janus_core.llm.prompt_cache import PromptCache
 
 log = logging.getLogger("janus.engine")
 
@@ -59,6 +60,10 @@ class Generator:
         class Stoppable(llama):  # type: ignore[misc]
             """Looks before each batch of the prompt and each token whether to go on."""
 
+            def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Any:
+                generator.known.switch(tokens)
+                return super().generate(tokens, *args, **kwargs)
+
             def eval(self, tokens: Sequence[int]) -> None:
                 for at in range(0, len(tokens), orders.batch):
                     generator.step()
@@ -78,6 +83,7 @@ class Generator:
             n_gpu_layers=orders.gpu_layers,
             verbose=False,
         )
+        self.known = PromptCache(self._llama, orders.cache_mib * 2**20)
         self._stopped = threading.Event()
         self.steps = 0
         """Batches and tokens worked on since the start: a watchdog sees it grow."""

@@ -110,8 +110,28 @@ def test_it_answers_with_its_usage(server: ChatServer) -> None:
     assert said.strip()
     assert prompt_tokens > 10
     assert 1 <= completion_tokens <= 13
-    again, _, _ = using(server, lambda m: ask(m, "Name a colour."))
-    assert again == said  # temperature 0
+
+
+def test_a_prompt_seen_before_others_came_is_not_computed_again(server: ChatServer) -> None:
+    """Agents ask by turns: what the writer's prompt cost once is not paid again."""
+    evidence = "\n".join(f"Record {n}: valve {n * 7} was closed at noon." for n in range(40))
+    running = server.info()
+    assert running is not None
+
+    def cost(text: str) -> float:
+        before = _cpu_seconds(running.pid)
+        using(server, lambda m: ask(m, text, max_tokens=2))
+        return _cpu_seconds(running.pid) - before
+
+    first = cost(evidence + "\nWhich valve was closed?")
+    for number in range(3):
+        cost(f"Write a word about the sea and the number {number}. " + "It is late. " * 30)
+    assert cost(evidence + "\nWhen was it closed?") < first / 3
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_json_follows_the_schema(server: ChatServer) -> None:
