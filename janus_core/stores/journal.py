@@ -78,14 +78,16 @@ def sequence(database: Database) -> int:
         seq, previous = (0, _GENESIS) if last is None else (last.seq, bytes(last.hash))
         rows = tx.execute(
             text(
-                "SELECT j.* FROM journal j"
-                " WHERE NOT EXISTS (SELECT 1 FROM journal_chain c WHERE c.journal_id = j.id)"
+                "SELECT j.*, EXISTS (SELECT 1 FROM journal_chain c WHERE c.journal_id = j.id)"
+                "   AS chained FROM journal_waiting w JOIN journal j ON j.id = w.journal_id"
                 " ORDER BY j.id LIMIT :n"
             ),
             {"n": _BATCH},
         ).all()
         links = []
         for row in rows:
+            if row.chained:  # by an older Janus, that ran on while this one upgraded the schema
+                continue
             seq, previous = seq + 1, _hash(previous, seq + 1, row)
             links.append({"seq": seq, "journal_id": row.id, "hash": previous})
         if links:
@@ -96,11 +98,20 @@ def sequence(database: Database) -> int:
                 ),
                 links,
             )
+        if rows:
+            tx.execute(
+                text("DELETE FROM journal_waiting WHERE journal_id = ANY(:ids)"),
+                {"ids": [row.id for row in rows]},
+            )
     return len(links)
 
 
 def verify(database: Database) -> int:
-    """Recompute the whole chain; return how many rows hold. Raise Damaged at the first break."""
+    """Recompute the whole chain; return how many rows hold. Raise Damaged at the first break.
+
+    What was cut off at the very end, rows and links, leaves no trace in the database:
+    only the last hash of a backup tells of it.
+    """
     previous, expected = _GENESIS, 1
     with database.transaction() as tx:
         rows = tx.execution_options(yield_per=_BATCH).execute(
@@ -117,6 +128,18 @@ def verify(database: Database) -> int:
                     "Compare with a backup: entries before this one are intact.",
                 )
             previous, expected = bytes(row.hash), expected + 1
+        unlinked = tx.scalar(
+            text(
+                "SELECT min(j.id) FROM journal j"
+                " WHERE NOT EXISTS (SELECT 1 FROM journal_chain c WHERE c.journal_id = j.id)"
+                " AND NOT EXISTS (SELECT 1 FROM journal_waiting w WHERE w.journal_id = j.id)"
+            )
+        )
+    if unlinked is not None:
+        raise Damaged(
+            f"the journal's row {unlinked} was taken out of the hash chain",
+            "Compare with a backup.",
+        )
     return expected - 1
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from janus_core.errors import (
+    Damaged,
     JanusError,
     NoSpace,
     NotInitialised,
@@ -26,13 +27,17 @@ from janus_core.errors import (
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/`; a test compares the two."""
 
 _MIGRATION_LOCK = 0x4A616E75  # "Janu": one migration at a time, whoever starts it
 _NO_SPACE = {"53100"}
 _NO_ACCESS = {"28P01", "28000"}
 _TRY_AGAIN = {"40001", "40P01", "55P03", "57014"}
+_DAMAGED = {"XX001", "XX002"}
+
+_LIMITS = "-c lock_timeout=60s -c idle_in_transaction_session_timeout=900s"
+"""Nobody waits for ever for a lock, nor holds one for ever by being stopped."""
 
 
 class Database:
@@ -65,6 +70,7 @@ class Database:
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "options": _LIMITS,
             },
         )
 
@@ -80,24 +86,15 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the schema's revision, None for an empty database."""
-        from sqlalchemy import text
-
         with self.transaction() as connection:
-            if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-                return None
-            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-            return None if found is None else str(found)
+            return _revision(connection)
 
     def check_schema(self) -> None:
         """Raise NotInitialised for an empty or older schema, TooNew for a newer one."""
         found = self.revision()
         if found is None:
             raise NotInitialised("the database is empty", "Run: janus up")
-        if found > HEAD:
-            raise TooNew(
-                f"the database has schema {found}, this Janus knows {HEAD}",
-                "Install the Janus that wrote it, or a newer one.",
-            )
+        _refuse_newer(found)
         if found < HEAD:
             raise NotInitialised(
                 f"the database has the older schema {found}", "Run: janus up (it upgrades it)"
@@ -111,8 +108,7 @@ class Database:
         found = self.revision()
         if found == HEAD:
             return False
-        if found is not None and found > HEAD:
-            self.check_schema()
+        _refuse_newer(found)
         from alembic import command
         from alembic.config import Config
         from sqlalchemy import text
@@ -120,9 +116,14 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
         with translate(), self.engine.connect() as connection:
+            # The first of several at once may take its time.
+            connection.execute(text("SET lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
             connection.commit()
             try:
+                if (found := _revision(connection)) == HEAD:
+                    return False
+                _refuse_newer(found)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 connection.commit()
@@ -131,6 +132,7 @@ class Database:
                 connection.execute(
                     text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK}
                 )
+                connection.execute(text("RESET lock_timeout"))
                 connection.commit()
         return True
 
@@ -140,6 +142,25 @@ class Database:
             if "engine" in self.__dict__:
                 self.engine.dispose()
                 del self.__dict__["engine"]
+
+
+def _revision(connection: Connection) -> str | None:
+    from sqlalchemy import text
+
+    # Not to_regclass(), which answers from a cache: another process may have just migrated.
+    there = text("SELECT 1 FROM pg_tables WHERE tablename = 'alembic_version'")
+    if connection.scalar(there) is None:
+        return None
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)
+
+
+def _refuse_newer(found: str | None) -> None:
+    if found is not None and found > HEAD:
+        raise TooNew(
+            f"the database has schema {found}, this Janus knows {HEAD}",
+            "Install the Janus that wrote it, or a newer one.",
+        )
 
 
 @contextmanager
@@ -165,6 +186,10 @@ def translate() -> Iterator[None]:
         if state in _NO_ACCESS or "password authentication failed" in line:
             raise WrongPassword(
                 "PostgreSQL refused the password", "See: janus config show relational"
+            ) from error
+        if state in _DAMAGED:
+            raise Damaged(
+                f"PostgreSQL's files are damaged: {line}", "Restore the last backup: janus restore"
             ) from error
         if state in _TRY_AGAIN:
             raise TransientFailure(f"PostgreSQL asked to try again: {line}") from error

@@ -18,7 +18,7 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,8 +29,10 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from janus_core.actors import run_job
 from janus_core.documents import Chunk, document_id
 from janus_core.ingestion.extract.extractor import Extractor
+from janus_core.ingestion.intake import Intake
 from janus_core.ingestion.services import Services
 from janus_core.locations import packaged
 from janus_core.node.postgres import PostgresServer
@@ -226,6 +228,50 @@ def services(
             extractor=extractor,
             sink=lambda event: None,
         )
+
+
+@pytest.fixture
+def run_jobs(services: Services) -> Callable[[], None]:
+    """Does all jobs that are open, as a worker would, until none is left."""
+
+    def run() -> None:
+        for _ in range(100):
+            with services.database.transaction() as tx:
+                # Nobody waits for a backoff here.
+                tx.execute(text("UPDATE job SET not_before = now() WHERE state = 'queued'"))
+                waiting = jobs.rows(tx, states=["queued"])
+            if not waiting:
+                return
+            for row in waiting:
+                run_job(services, row.id, "worker")
+        raise AssertionError(f"these jobs never end: {waiting}")
+
+    return run
+
+
+@pytest.fixture
+def ingest(services: Services, run_jobs: Callable[[], None], tmp_path: Path) -> Callable[..., Any]:
+    """Takes a file in and does its jobs; returns the document's id."""
+
+    def take(
+        name: str,
+        content: str,
+        collection: str = "notes",
+        tags: Mapping[str, str] | None = None,
+        *,
+        run: bool = True,
+    ) -> uuid.UUID:
+        path = tmp_path / "files" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        intake = Intake(services.database, services.objects, collection, tags or {})
+        taken = list(intake.take([path]))
+        assert [each.outcome for each in taken] != ["failed"], taken
+        if run:
+            run_jobs()
+        return document_id(collection, path.as_uri())
+
+    return take
 
 
 @pytest.fixture
