@@ -558,6 +558,7 @@ test)
     cd "$source_dir"
     export JANUS_TEST_MODELS="$JANUS_HOME/models" MYPY_CACHE_DIR="$build/mypy" RUFF_CACHE_DIR="$build/ruff"
     export PYTHONSAFEPATH=1 # processes that tests start take the installed package, too
+    [ "$models" = no ] || export JANUS_TEST_REQUIRE="models${JANUS_TEST_REQUIRE:+,$JANUS_TEST_REQUIRE}"
     unset JANUS_HOME
     exec "$venv/bin/pytest" -o cache_dir="$build/pytest" "$@" 3>&- 4>&- 9>&-
     ;;

@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("Start", "Show services, queue, stores and model."),
     "doctor": ("Start", "Check this installation, with a cure for each finding."),
     "ingest": ("Documents", "Take files and folders in."),
-    "docs": ("Documents", "List, show and remove documents."),
+    "docs": ("Documents", "List, show, remove and reindex documents."),
     "search": ("Questions", "Find passages."),
     "ask": ("Questions", "Get a cited, verified answer."),
     "models": ("Care", "Chat and embedding models."),

@@ -77,7 +77,7 @@ def make_home(name: str = "") -> Home:
 def end(home: Home) -> None:
     """Stop what runs in a home and delete it."""
     (home.path / "janus.toml").unlink(missing_ok=True)  # may be broken on purpose
-    stopped = home("down")
+    stopped = home("down", "--volumes", "--yes")
     shutil.rmtree(home.path)
     assert stopped.returncode == 0, stopped.stderr
 

@@ -89,16 +89,19 @@ class EmbeddedNode:
         owner = (self._user.uid, self._user.gid) if self._user else None
         secret_files.load_or_create(places.secrets_file, owner)
 
-    def services(self) -> list[Service]:
-        """Return the services of this node, those first that others need."""
+    def services(self, *, retired: bool = False) -> list[Service]:
+        """Return the services of this node, those first that others need.
+
+        With `retired`, those as well that a URL in the settings has replaced.
+        """
         stores, found = self._janus.settings.stores, list[Service]()
-        if stores.relational is None:
+        if retired or stores.relational is None:
             found.append(self._postgres())
-        if stores.queue is None:
+        if retired or stores.queue is None:
             found.append(self._valkey("queue", "queue", persistent=True, size_mb=_QUEUE_MB))
-        if stores.cache is None:
+        if retired or stores.cache is None:
             found.append(self._valkey("cache", "cache", persistent=False, size_mb=_CACHE_MB))
-        if self._janus.settings.chat.url is None:
+        if retired or self._janus.settings.chat.url is None:
             found.append(self._chat())
         found.append(self._daemon())
         return found
@@ -125,7 +128,8 @@ class EmbeddedNode:
     def down(self, sink: Sink = ignore) -> None:
         """Stop everything that `up` starts, the daemon first. Idempotent."""
         self._janus.close()
-        for service in reversed(self.services()):
+        # The settings may have changed since they were started.
+        for service in reversed(self.services(retired=True)):
             running = service.is_up()
             service.stop()
             if running:

@@ -22,14 +22,14 @@ def core(home) -> Janus:
 
 
 def processes_of(home) -> list[psutil.Process]:
-    """Every process that has the home in its arguments or environment."""
-    found = []
+    """Every process that has the home or its sockets in its arguments or environment."""
+    places, found = (str(home.path), str(core(home).locations.runtime)), []
     for process in psutil.process_iter():
         try:
             words = process.cmdline() + list(process.environ().values())
         except psutil.Error:
             continue
-        if any(str(home.path) in word for word in words):
+        if any(place in word for word in words for place in places):
             found.append(process)
     return found
 
@@ -291,3 +291,19 @@ def test_down_volumes_deletes_what_it_listed_and_keeps_models(ready_home) -> Non
     assert ready_home("status").returncode == 10
     assert ready_home("up").returncode == 0, "a new start from nothing"
     assert ready_home.json("docs", "list")["documents"] == []
+
+
+def test_down_stops_what_a_url_has_replaced_since(ready_home) -> None:
+    environ = {k: v for k, v in ready_home.environ.items() if k != "JANUS_CHAT__URL"}
+    with_chat = type(ready_home)(ready_home.path, environ)
+    assert with_chat.json("up")["healthy"] is True
+    assert "llm" in {service["name"] for service in with_chat.json("status")["services"]}
+    mine = processes_of(ready_home)
+
+    assert ready_home("down").returncode == 0  # in whose environment chat.url is set
+
+    psutil.wait_procs(mine, timeout=10)
+    assert [p.cmdline() for p in mine if p.is_running()] == []
+    assert {s["state"] for s in json.loads(with_chat("status", "--json").stdout)["services"]} == {
+        "down"
+    }
