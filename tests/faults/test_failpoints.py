@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +23,14 @@ import pytest
 from sqlalchemy import text
 
 from janus_core import integrity
+from janus_core.actors import run_job
 from janus_core.app import Janus
 from janus_core.documents import document_id
+from janus_core.errors import Locked
 from janus_core.failpoints import POINTS
 from janus_core.ingestion.intake import source_uri
-from janus_core.ingestion.remove import request_removal
+from janus_core.ingestion.pipeline import ingest_version
+from janus_core.ingestion.remove import remove_document, request_removal
 from janus_core.locations import packaged
 from janus_core.node.embedded import EmbeddedNode
 from janus_core.processes import service_user
@@ -85,6 +89,11 @@ class Stage:
     def rows(self, statement: str, **values: object) -> list[tuple[object, ...]]:
         with self.janus.database.transaction() as tx:
             return [tuple(row) for row in tx.execute(text(statement), values)]
+
+    def waiting(self) -> int:
+        """How many connections wait for a lock."""
+        found = self.rows("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return int(str(found[0][0]))
 
     def stores(self) -> integrity.Stores:
         janus = self.janus
@@ -289,4 +298,88 @@ def test_a_worker_dies_while_it_removes_a_document(stage: Stage, point: str) -> 
     assert stage.text_of(path.name) == ""
     stage.go_on()
     stage.assert_gone(path.name)
+    stage.assert_sound()
+
+
+def test_a_worker_that_was_given_up_changes_nothing(stage: Stage) -> None:
+    path = stage.write("given-up.md", "old")
+    stage.take(path)
+    claimed = jobs.claim(stage.janus.database, stage.step.due_jobs(stage.janus)[0], "a sleeper")
+    assert claimed
+    jobs.release(stage.janus.database, owner="a sleeper")
+    stage.go_on()
+    with pytest.raises(Locked):
+        ingest_version(stage.janus.services, claimed)
+    stage.assert_shown(path.name, "old")
+    stage.assert_sound()
+
+
+def test_a_removal_that_was_given_up_spares_what_came_in_since(stage: Stage) -> None:
+    path = stage.write("given-up-removal.md", "again")
+    stage.take(path)
+    stage.go_on()
+    request_removal(stage.janus.database, stage.document(path.name), uuid.uuid4())
+    claimed = jobs.claim(stage.janus.database, stage.step.due_jobs(stage.janus)[0], "a sleeper")
+    assert claimed
+    jobs.release(stage.janus.database, owner="a sleeper")
+    stage.go_on()
+    stage.assert_gone(path.name)
+    stage.take(path)
+    stage.go_on()
+    with pytest.raises(Locked):
+        remove_document(stage.janus.services, claimed)
+    stage.assert_shown(path.name, "again")
+    stage.assert_sound()
+
+
+@pytest.mark.parametrize("kind", ["clean", "ingest"])
+def test_content_comes_back_while_a_job_that_would_take_it_away_waits(
+    stage: Stage, kind: str, until: Callable[..., float]
+) -> None:
+    """The job has read that its version is outdated, or is just about to: it must look again."""
+    path = stage.write(f"comes-back-{kind}.md", f"here {kind}")
+    stage.take(path)
+    if kind == "clean":
+        stage.go_on()
+    stage.write(path.name, f"there {kind}")
+    stage.take(path)
+    if kind == "clean":
+        stage.step.work(stage.janus, "a worker that lives")
+    due = stage.rows(
+        "SELECT id FROM job WHERE kind = :k AND document_id = :d AND state = 'queued'"
+        " ORDER BY created_at LIMIT 1",
+        k=kind,
+        d=stage.document(path.name),
+    )[0][0]
+    stage.write(path.name, f"here {kind}")
+    with ThreadPoolExecutor(2) as pool:
+        with stage.janus.database.transaction() as tx:
+            tx.execute(
+                text("SELECT 1 FROM document WHERE id = :d FOR UPDATE"),
+                {"d": stage.document(path.name)},
+            )
+            comes = pool.submit(stage.take, path)
+            until(lambda: stage.waiting() == 1, 10, "the file's content waits for the document")
+            goes = pool.submit(run_job, stage.janus.services, due, "a worker that waits")
+            until(lambda: stage.waiting() == 2, 10, "the job waits for the document")
+        comes.result(30)
+        goes.result(30)
+    stage.go_on()
+    stage.assert_shown(path.name, f"here {kind}")
+    assert "there" not in stage.text_of(path.name)
+    stage.assert_sound()
+
+
+def test_a_removal_and_a_worker_on_one_document_at_once(stage: Stage) -> None:
+    for number in range(5):
+        path = stage.write("at-once.md", f"lap {number}")
+        stage.take(path)
+        with ThreadPoolExecutor(2) as pool:
+            works = pool.submit(stage.step.work, stage.janus, "a worker that lives")
+            document = stage.document(path.name)
+            gone = pool.submit(request_removal, stage.janus.database, document, uuid.uuid4())
+            assert gone.result(30) is True
+            works.result(30)
+        stage.go_on()
+        stage.assert_gone(path.name)
     stage.assert_sound()
