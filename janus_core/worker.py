@@ -45,6 +45,7 @@ _RENEW_S = 5
 _ALONE_S = 3600
 _LAST_WORK_MS = 3_000
 """What a worker that is asked to stop may still take to finish its jobs."""
+_STARTED_S = 10
 _RESTART_PAUSE_S = (0.2, 1.0, 5.0, 15.0)
 _PR_SET_PDEATHSIG = 1
 
@@ -307,7 +308,9 @@ class _WorkerProcess:
                 return
             log.warning("worker %s ended: %s", self._owner, _describe_exit(code))
             self._process = None
-            self._deaths = 0 if time.monotonic() - self._started > 60 else self._deaths + 1
+            # Pauses are for processes that cannot even start; a job that kills is found out.
+            lived = time.monotonic() - self._started
+            self._deaths = 0 if lived > _STARTED_S else self._deaths + 1
             with contextlib.suppress(JanusError):
                 jobs.release(self._janus.database, owner=self._owner)
         pause = _RESTART_PAUSE_S[min(self._deaths, len(_RESTART_PAUSE_S) - 1)]
