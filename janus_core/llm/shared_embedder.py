@@ -36,9 +36,11 @@ from janus_core.llm.wire import (
 )
 from janus_core.processes import (
     FileLock,
+    ProcessIdentity,
     ServiceUser,
     ensure_private_folder,
     identify,
+    is_same_process,
     start_detached,
     stop_process,
     tail,
@@ -49,6 +51,7 @@ log = logging.getLogger(__name__)
 SILENCE = 30.0
 """Seconds without a sign of life after which a server counts as dead."""
 START_WITHIN = 60.0
+_END_WITHIN = 5.0
 ATTEMPTS = 4
 _BYTES_PER_CHARACTER = 12
 """At most, in JSON: a pair of escaped surrogates."""
@@ -200,11 +203,7 @@ class SharedEmbedder:
 
     def _end_silent(self, peer: socket.socket) -> None:
         """Kill a server that gives no sign of life, so that the next attempt starts a new one."""
-        size = struct.calcsize("3i")
-        pid, _, _ = struct.unpack(
-            "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        )
-        server = identify(pid)
+        server = _server_of(peer)
         if server is not None:
             log.warning("the embedding server was silent for %.0f s: killing it", SILENCE)
             stop_process(server, term_timeout=0.5)
@@ -274,16 +273,30 @@ class SharedEmbedder:
 
 
 def stop_servers(runtime: Path) -> None:
-    """Given the folder for sockets, end every embedding server there. Idempotent."""
+    """Given the folder for sockets, end every embedding server there, and wait. Idempotent."""
     for path in sorted(runtime.glob("embed-*.sock")):
+        server = None
         with (
             contextlib.suppress(OSError, BadFrameError),
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer,
         ):
             peer.settimeout(2.0)
             peer.connect(str(path))
+            server = _server_of(peer)
             send_frame(peer, {"op": "stop"})
             receive_frame(peer)
+        deadline = time.monotonic() + _END_WITHIN
+        while server is not None and is_same_process(server) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if server is not None:
+            stop_process(server, term_timeout=0.5)
+
+
+def _server_of(peer: socket.socket) -> ProcessIdentity | None:
+    """Return the process at the other end, None when it has gone."""
+    size = struct.calcsize("3i")
+    pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return identify(pid)
 
 
 class _Pool:
