@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from janus_core.agents.lexicon import quantities, word_set
+from janus_core.agents.lexicon import quantities, word_groups, word_set
 from janus_core.agents.words import WEAK, Word, is_identifier, is_name, stem, words
 
 Kind = Literal[
@@ -19,6 +19,8 @@ _NUMBERED = frozenset(map(stem, word_set("numbered")))
 _DATED = frozenset(map(stem, word_set("dated")))
 _PLACED = frozenset(map(stem, word_set("placed")))
 _PERSONS = frozenset(map(stem, word_set("personal")))
+SEQUENCE = {word: n for n, group in enumerate(word_groups("sequence")) for word in group}
+LAST = SEQUENCE["last"]
 _ASKING = re.compile(r"\b(?:who|whom|whose|when|where|why|how|what|which)\b", re.IGNORECASE)
 _HINT = re.compile(r"\(([^()]*)\)\??\s*$")
 
@@ -47,6 +49,8 @@ class Asked:
     counted: str = ""
     """The key of what is counted: "how many [plots]"."""
     keys: frozenset[str] = frozenset()
+    sequence: int | None = None
+    """Which of several is meant: the line of `sequence` in the lexicon (first, last, …)."""
 
 
 def asked(question: str) -> Asked:
@@ -67,7 +71,7 @@ def asked(question: str) -> Asked:
         if word.text.casefold() in _PREPOSITIONS:
             continue
         must = word.number is not None or is_name(word, text) or is_identifier(word.text)
-        weak = word.key in WEAK
+        weak = word.key in WEAK or word.text.casefold() in SEQUENCE
         weight = 1.5 if must else 0.35 if weak else 1.0
         predicate = word.key in predicates and not must and not weak
         terms.setdefault(word.key, Term(word.key, word.text, weight, must, predicate))
@@ -77,7 +81,12 @@ def asked(question: str) -> Asked:
         if word.content or numbered:
             terms.setdefault(word.key, Term(word.key, word.text, 1.5 if named else 0.2, must=named))
     keys = frozenset(w.key for w in words(question))
-    return Asked(question, tuple(terms.values()), kind, units, counted, keys)
+    order = next((SEQUENCE[w] for w in map(_folded, found) if w in SEQUENCE), None)
+    return Asked(question, tuple(terms.values()), kind, units, counted, keys, order)
+
+
+def _folded(word: Word) -> str:
+    return word.text.casefold()
 
 
 def _kind(text: str, found: list[Word]) -> tuple[Kind, frozenset[str], frozenset[str], str]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from janus_core.agents import sentences
 from janus_core.agents.lexicon import word_set
 from janus_core.agents.sentences import Span
-from janus_core.agents.words import Word, is_identifier, is_name, keys, words
+from janus_core.agents.words import MONTHS, Word, is_identifier, is_name, keys, words
 from janus_core.answers import Evidence
 from janus_core.documents import Passage
 
@@ -20,6 +20,7 @@ LONGEST = 1_200
 """Characters. A longer "sentence" is a table or code without marks; nobody wants it quoted."""
 _LIFE = re.compile(r"\([^()]*\d{4}\s?[–—-]\s?[^()]*\d{4}\)")
 """Dates of birth and death, as encyclopedias put them after a name."""
+_DENIED = re.compile(r"\b(?:not|without)(?: the| an?| any)? ([\w-]+)")
 _LEANING = word_set("leaning")
 _TEMPLATE_MARK = re.compile(r"<\|[^<>\s]{1,40}\|?>|\[/?INST\]|<</?SYS>>", re.IGNORECASE)
 _COMMAND = re.compile(
@@ -78,13 +79,35 @@ class Candidate:
         return keys(self.text) | lived
 
     @cached_property
+    def denied(self) -> frozenset[str]:
+        """The keys that stand only behind a "not" or "without": "not the schema"."""
+        found = _DENIED.findall(self.text.casefold())
+        denied = {word.key for phrase in found for word in words(phrase)}
+        rest = keys(_DENIED.sub(" ", self.text.casefold()))
+        return frozenset(denied - rest)
+
+    @cached_property
+    def date(self) -> tuple[int, int, int]:
+        """The latest date it names, as (year, month, day); zeros for what is not there."""
+        found = [(0, 0, 0)]
+        for i, word in enumerate(self.words):
+            if word.number is None or not re.fullmatch(r"1\d{3}|20\d\d", word.number):
+                continue
+            month = day = 0
+            for near in self.words[max(0, i - 2) : i]:
+                month = MONTHS.index(near.key) + 1 if near.key in MONTHS else month
+                day = int(near.number) if near.number and near.number.isdigit() else day
+            found.append((int(word.number), month, day))
+        return max(found)
+
+    @cached_property
     def support_keys(self) -> frozenset[str]:
         """The keys of what a citation of this sentence quotes or stands under."""
         return self.keys | self.above_keys | (self.before_keys if self.leans else frozenset())
 
     @cached_property
-    def rival_heading(self) -> frozenset[str]:
-        """The identifiers that the nearest heading explains: default of another parameter."""
+    def explained(self) -> frozenset[str]:
+        """The identifiers that are the nearest heading: "shared_buffers (integer)"."""
         nearest = self.at(self.above[0]) if self.above else ""
         found = [w for w in words(nearest) if is_identifier(w.text)]
         return frozenset(w.key for w in found) if len(words(nearest)) <= 4 else frozenset()

@@ -20,7 +20,7 @@ _ROLE = re.compile(
 _LABELS = word_set("before_number") | {"number", "page", "section", "chapter"}
 _DEMONYM = re.compile(r"(?:ish|ese|ican|alian|ssian|opean|french|dutch|german|swiss|greek)$")
 _DEFAULT = re.compile(
-    r"\bdefaults?(?: \w+){0,3}? (?:is|are|was|to|of)\b|\bdefault\w*(?: \w+)?\s?[:=]|"
+    r"(?<!-)\bdefaults?(?: \w+){0,3}? (?:is|are|was|to|of [-+]?\d)|\bdefault\w*(?: \w+)?\s?[:=]|"
     r"(?<=[\w)”\"']) (?:by|as) default\b|\(default\b[^)]+\)|^\W*default\s+\S+$",
     re.IGNORECASE,
 )

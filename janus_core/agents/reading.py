@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from janus_core.agents.asking import Asked, asked
+from janus_core.agents.asking import LAST, Asked, asked
 from janus_core.agents.candidates import Candidate, candidates
 from janus_core.agents.lexicon import word_set
 from janus_core.agents.plan import refers_back, with_subject
 from janus_core.agents.relevance import Relevance, Similar, relevance
+from janus_core.agents.sentences import clean
 from janus_core.agents.words import is_identifier, stem
 from janus_core.answers import Evidence
 from janus_core.llm.base import Embedder, Vector
@@ -31,6 +32,8 @@ LEAST_COSINE = 0.25
 """Of a quoted sentence to the question. A drafted one must reach 0.3 (`grounding`)."""
 LEAST_CLOSE = 0.35
 """Below this score not even a closest passage is worth naming."""
+_RIVAL = 0.2
+"""Answers within this score of the best are rivals for "the last"."""
 _COMMON = 0.45
 """A name in more than this share of the passages tells none of them apart."""
 
@@ -97,7 +100,7 @@ def read(evidence: Evidence, question: str, parts: Sequence[str], embedder: Embe
             for q, common in zip(questions, commons, strict=True)
         ],
     )
-    vectors = embedder.embed_passages([c.in_context for c in chosen]) if chosen else []
+    vectors = embedder.embed_passages([_embedded(c, questions) for c in chosen]) if chosen else []
     whole = asked(question)
     whole_vector = embedder.embed_query(question)
     read_parts: list[Part] = []
@@ -118,6 +121,20 @@ def read(evidence: Evidence, question: str, parts: Sequence[str], embedder: Embe
 def cosine(a: Vector, b: Vector) -> float:
     """Given two vectors of length 1, return their cosine."""
     return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _embedded(candidate: Candidate, questions: Sequence[Asked]) -> str:
+    """The sentence in its context; under the title too, if a question names that."""
+    named = any(
+        term.must and term.key in candidate.title_keys and term.key not in candidate.keys
+        for question in questions
+        for term in question.terms
+    )
+    return (
+        f"{clean(candidate.passage.title)}: {candidate.in_context}"
+        if named
+        else candidate.in_context
+    )
 
 
 def _resolved(question: Asked, first: Part) -> Asked:
@@ -202,6 +219,11 @@ def _part(
         for c, s in zip(chosen, similarities, strict=True)
     ]
     scored.sort(key=lambda s: (not s.answers, -s.score))
+    if question.sequence == LAST:
+        # The last of several is the one of the latest date.
+        good = [s for s in scored if s.answers and s.score >= scored[0].score - _RIVAL]
+        good.sort(key=lambda s: s.candidate.date, reverse=True)
+        scored = good + [s for s in scored if s not in good]
     return Part(question, vector, tuple(scored))
 
 
@@ -213,16 +235,20 @@ def _scored(question: Asked, candidate: Candidate, judged: Relevance, similarity
         + 0.1 * judged.typed
         + 0.05 / candidate.rank
         - 0.3 * candidate.suspect
-        - 0.15 * _explains_another(question, candidate)
+        + 0.15 * _explains(question, candidate)
     )
     return Scored(candidate, judged, similarity, score)
 
 
-def _explains_another(question: Asked, candidate: Candidate) -> bool:
-    """Whether the sentence stands under a term like the one that was asked for, but another."""
+def _explains(question: Asked, candidate: Candidate) -> int:
+    """1 where the sentence explains the identifier that was asked for, -1 where another one."""
     wanted = {term.key for term in question.terms if term.must and is_identifier(term.text)}
-    rivals = candidate.rival_heading
-    return bool(wanted and rivals and wanted.isdisjoint(rivals | candidate.title_keys))
+    explained = candidate.explained
+    if not wanted or not explained:
+        return 0
+    if not wanted.isdisjoint(explained):
+        return 1
+    return 0 if not wanted.isdisjoint(candidate.title_keys) else -1
 
 
 def _similar(part: Part, embedder: Embedder) -> Similar:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from janus_core.agents.asking import Asked, Term
+from janus_core.agents.asking import SEQUENCE, Asked, Term
 from janus_core.agents.candidates import Candidate
 from janus_core.agents.kinds import has_kind
 from janus_core.agents.lexicon import word_groups
@@ -64,6 +64,8 @@ def relevance(
     for term in question.terms:
         alike = similar.get(term.key, frozenset())
         here = _covered(term, candidate.keys, alike)
+        if term.key in candidate.denied and question.kind != "yes":
+            here = 0.0  # "dumps only the data, not the schema" is no answer about the schema
         around = max(here, _around(term, candidate, alike, document))
         lacking = (
             (term.must and around < _ENOUGH and term.key not in common)
@@ -77,8 +79,16 @@ def relevance(
         got += weight * around
         own += weight * here
     whole = total or 1.0
-    typed = has_kind(question, candidate.text, candidate.words)
+    typed = has_kind(question, candidate.text, candidate.words) and not _of_another(
+        question, candidate
+    )
     return Relevance(got / whole, own / whole, tuple(missing), typed)
+
+
+def _of_another(question: Asked, candidate: Candidate) -> bool:
+    """Whether the sentence is about the first where the last was asked for, or the like."""
+    said = {SEQUENCE.get(w.text.casefold()) for w in candidate.words} - {None}
+    return question.sequence is not None and bool(said) and question.sequence not in said
 
 
 def _around(

@@ -85,7 +85,7 @@ async def answer(
             if place not in done and part.best is not None:
                 run.quote(part)
                 done.add(place)
-        open_parts = [part for place, part in enumerate(open_parts) if place not in done]
+        open_parts = [p.asked.text for i, p in enumerate(reading.parts) if i not in done]
         if not open_parts:
             break
     run.conclude(open_parts, closest, all_parts=len(parts_of(chosen)))

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from janus_core.agents.sentences import SentenceStream, clean, is_heading, split
 
-HOSTILE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+HOSTILE = re.compile(
+    r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def cut(text: str, *, wrapped: bool = True) -> list[str]:
