@@ -5,17 +5,20 @@ hash it is named by; the vector store holds exactly the chunks that the catalogu
 names; no unfinished work is without somebody who will do it; the coverage ledger
 tells what is there. Tests, drills and `janus doctor` share this one check.
 
-Work that is under way is no fault: what an open job is about may be half done.
+Work that is under way is no fault: what an open job is about may be half done. Work
+also goes on while the stores are read, one after the other; so whatever differs is
+looked at once more before it is called a finding, and again before it is deleted.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from janus_core.errors import NotFound
 from janus_core.queue import jobs
 from janus_core.stores import catalogue
 from janus_core.stores.base import ObjectStore, VectorStore
@@ -73,7 +76,7 @@ def repair(stores: Stores, findings: Sequence[Finding], correlation_id: uuid.UUI
         if not finding.repairable:
             continue
         if finding.kind == "orphan_vectors":
-            stores.vectors.delete(stores.index, finding.chunks)
+            _delete_orphan_vectors(stores, finding)
         elif finding.kind == "orphan_objects":
             _delete_orphans(stores, finding.keys)
         else:
@@ -179,69 +182,109 @@ def _ledger(tx: Connection) -> Iterator[Finding]:
 def _vectors(stores: Stores) -> Iterator[Finding]:
     """Compare the chunk ids of the catalogue with those of the vector store."""
     with stores.database.transaction() as tx:
-        expected = {
-            row.id: row.version_id for row in tx.execute(text("SELECT id, version_id FROM chunk"))
-        }
-        under_way = {
-            row.version_id
-            for row in tx.execute(text(f"SELECT version_id FROM job WHERE state IN {_OPEN}"))
-        }
-    orphans: list[uuid.UUID] = []
+        expected = set(tx.scalars(text("SELECT id FROM chunk")))
+    doubtful: dict[uuid.UUID, set[uuid.UUID]] = {}
     for version, chunk in stores.vectors.chunk_ids(stores.index):
         if chunk in expected:
-            del expected[chunk]
-        elif version not in under_way:
-            orphans.append(chunk)
-    missing = {version for version in expected.values() if version not in under_way}
+            expected.remove(chunk)
+        else:
+            doubtful.setdefault(version, set()).add(chunk)
+    orphans: dict[uuid.UUID, set[uuid.UUID]] = {}
+    for version, chunks in doubtful.items():
+        with stores.database.transaction() as tx:
+            if found := _orphans(tx, stores, version, chunks):
+                orphans[version] = found
+    with stores.database.transaction() as tx:
+        lacking = _existing_chunks(tx, expected)
+        under_way = _under_way(tx, set(lacking.values()))
+    lacking = {c: v for c, v in lacking.items() if v not in under_way}
     if orphans:
+        strays = sorted(set().union(*orphans.values()))
         yield Finding(
             "orphan_vectors",
-            f"{len(orphans)} vectors belong to no chunk: {_some(orphans)}",
+            f"{len(strays)} vectors belong to no chunk: {_some(strays)}",
             repairable=True,
-            chunks=tuple(orphans),
+            versions=tuple(sorted(orphans)),
+            chunks=tuple(strays),
         )
-    if missing:
+    if lacking:
+        versions = tuple(sorted(set(lacking.values())))
         yield Finding(
             "missing_vectors",
-            f"{len(expected)} chunks of {len(missing)} versions have no vector: {_some(missing)}",
+            f"{len(lacking)} chunks of {len(versions)} versions have no vector: {_some(versions)}",
             repairable=True,
-            versions=tuple(sorted(missing)),
+            versions=versions,
         )
+
+
+def _orphans(
+    tx: Connection, stores: Stores, version: uuid.UUID, chunks: Collection[uuid.UUID]
+) -> set[uuid.UUID]:
+    """Those of the chunk ids that have a vector, but neither a row nor work under way."""
+    # With its document's row locked no job of the version comes, writes or ends. Where it
+    # has none, one may begin: so the vectors are read first and the chunks last.
+    catalogue.version(tx, version, lock=True)
+    stored = {chunk for _, chunk in stores.vectors.chunk_ids(stores.index, version)}
+    found = stored.intersection(chunks)
+    if not found or _under_way(tx, [version]):
+        return set()
+    return found.difference(_existing_chunks(tx, found))
+
+
+def _under_way(tx: Connection, versions: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the versions that an open job is about, or the removal of their document."""
+    return set(
+        tx.scalars(
+            text(
+                "SELECT v.id FROM version v JOIN job j ON j.document_id = v.document_id"
+                "   AND (j.version_id = v.id OR j.kind = 'remove')"
+                f" WHERE v.id = ANY(:v) AND j.state IN {_OPEN}"
+            ),
+            {"v": list(versions)},
+        )
+    )
+
+
+def _existing_chunks(tx: Connection, chunks: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """Those of the chunks that the catalogue has, each with its version."""
+    rows = tx.execute(
+        text("SELECT id, version_id FROM chunk WHERE id = ANY(:ids)"), {"ids": list(chunks)}
+    )
+    return {row.id: row.version_id for row in rows}
+
+
+def _delete_orphan_vectors(stores: Stores, finding: Finding) -> None:
+    for version in finding.versions:
+        with stores.database.transaction() as tx:
+            strays = _orphans(tx, stores, version, finding.chunks)
+            stores.vectors.delete(stores.index, sorted(strays))
 
 
 def _objects(stores: Stores, *, verify: bool) -> Iterator[Finding]:
     """Compare the objects that versions name with those that are there."""
-    with stores.database.transaction() as tx:
-        named = {
-            row.object_key
-            for row in tx.execute(
-                text(
-                    "SELECT v.object_key FROM version v JOIN document d ON d.id = v.document_id"
-                    " WHERE d.removing_since IS NULL"
-                )
-            )
-        }
-        removing = {
-            row.object_key
-            for row in tx.execute(
-                text(
-                    "SELECT v.object_key FROM version v JOIN document d ON d.id = v.document_id"
-                    " WHERE d.removing_since IS NOT NULL"
-                )
-            )
-        }
+    named = _named_objects(stores.database)
     present = set(stores.objects.keys())
-    if missing := sorted(named - present):
+    missing = []
+    for key in sorted(named - present):
+        with stores.database.transaction() as tx:
+            if not _is_orphan(tx, key) and not stores.objects.exists(key):
+                missing.append(key)
+    if missing:
         yield Finding(
             "missing_objects", f"{len(missing)} originals are gone: {_some(missing)}", False
         )
     if verify:
-        wrong = [key for key in sorted(named & present) if not stores.objects.verify(key)]
+        wrong = [key for key in sorted(named & present) if not _is_whole(stores.objects, key)]
         if wrong:
             yield Finding(
                 "damaged_objects", f"{len(wrong)} originals changed: {_some(wrong)}", False
             )
-    if orphans := sorted(present - named - removing):
+    orphans = []
+    for key in sorted(present - named):
+        with stores.database.transaction() as tx:
+            if _is_orphan(tx, key) and stores.objects.exists(key):
+                orphans.append(key)
+    if orphans:
         yield Finding(
             "orphan_objects",
             f"{len(orphans)} objects belong to no document: {_some(orphans)}",
@@ -250,16 +293,39 @@ def _objects(stores: Stores, *, verify: bool) -> Iterator[Finding]:
         )
 
 
+def _named_objects(database: Database) -> set[str]:
+    """The keys of all originals but for those of documents that are being removed."""
+    with database.transaction() as tx:
+        return set(
+            tx.scalars(
+                text(
+                    "SELECT v.object_key FROM version v JOIN document d ON d.id = v.document_id"
+                    " WHERE d.removing_since IS NULL"
+                )
+            )
+        )
+
+
+def _is_whole(objects: ObjectStore, key: str) -> bool:
+    try:
+        return objects.verify(key)
+    except NotFound:  # it went with its document just now, or is found missing next time
+        return True
+
+
+def _is_orphan(tx: Connection, key: str) -> bool:
+    """Whether no version names the object. Its content stays locked to the transaction's end."""
+    # Somebody may be taking in or removing this very content right now.
+    catalogue.lock_content(tx, key.rsplit("/", 1)[-1])
+    named = tx.scalar(text("SELECT 1 FROM version WHERE object_key = :k LIMIT 1"), {"k": key})
+    return named is None
+
+
 def _delete_orphans(stores: Stores, keys: Sequence[str]) -> int:
     deleted = 0
     for key in keys:
         with stores.database.transaction() as tx:
-            # Somebody may be taking in this very content right now.
-            catalogue.lock_content(tx, key.rsplit("/", 1)[-1])
-            named = tx.scalar(
-                text("SELECT 1 FROM version WHERE object_key = :k LIMIT 1"), {"k": key}
-            )
-            if named is None:
+            if _is_orphan(tx, key):
                 stores.objects.delete(key)
                 deleted += 1
     return deleted
@@ -278,6 +344,6 @@ def _queue_again(database: Database, finding: Finding, correlation_id: uuid.UUID
                 jobs.enqueue(tx, kind, row.document_id, version, correlation_id)
 
 
-def _some(items: Sequence[object] | set[uuid.UUID]) -> str:
+def _some(items: Sequence[object]) -> str:
     shown = [str(item) for item in sorted(items, key=str)[:_SHOWN]]
     return ", ".join(shown) + (", …" if len(items) > _SHOWN else "")
