@@ -28,10 +28,11 @@ from janus_core.offgrid import seal
 from janus_core.processes import identify, write_private
 
 EngineName = Literal["llama-cpp-python", "xllamacpp"]
-ENGINE_PACKAGES: dict[EngineName, str] = {
-    "xllamacpp": "xllamacpp",
-    "llama-cpp-python": "llama_cpp",
+ENGINE_PACKAGES: dict[EngineName, tuple[str, ...]] = {
+    "llama-cpp-python": ("llama_cpp", "uvicorn"),
+    "xllamacpp": ("xllamacpp",),
 }
+"""What each engine imports. `auto` takes the first engine whose packages are all here."""
 ENGINE_MODULES: dict[EngineName, str] = {
     "xllamacpp": "janus_core.llm.engine_xllamacpp",
     "llama-cpp-python": "janus_core.llm.engine_llama_cpp",

@@ -291,7 +291,7 @@ def choose_engine(wanted: EngineChoice) -> EngineName:
     """
     names: list[EngineName] = list(ENGINE_PACKAGES) if wanted == "auto" else [wanted]
     for name in names:
-        if importlib.util.find_spec(ENGINE_PACKAGES[name]) is not None:
+        if all(importlib.util.find_spec(package) for package in ENGINE_PACKAGES[name]):
             return name
     raise BadConfiguration(
         f"no chat engine is installed ({', '.join(names)})",
