@@ -40,6 +40,8 @@ class Searcher:
         overlong query, NotFound for an unknown collection.
         """
         _check(query, k, mode)
+        # Bytes that are no text, from a command line, are no words either.
+        query = query.encode("utf-8", "replace").decode().replace("\0", " ")
         where = where or Filter()
         depth = max(_CANDIDATES, 2 * k)
         with self.database.transaction() as tx:
@@ -80,8 +82,8 @@ def _check(query: str, k: int, mode: str) -> None:
         )
     if not 1 <= k <= 1000:
         raise InvalidInput(f"k must be between 1 and 1000, not {k}")
-    if mode == "graph":
-        raise InvalidInput("there is no graph yet", "Use hybrid, dense or text.")
+    if mode not in ("hybrid", "dense", "text"):
+        raise InvalidInput(f"no such mode here: {mode}", "Use hybrid, dense or text.")
 
 
 def _hits(

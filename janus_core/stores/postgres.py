@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from janus_core.errors import (
     Damaged,
+    InvalidInput,
     JanusError,
     NoSpace,
     NotInitialised,
@@ -176,6 +177,8 @@ def translate() -> Iterator[None]:
         raise StoreUnavailable(
             "all connections to PostgreSQL are busy", "Try again; lower worker.threads."
         ) from error
+    except UnicodeEncodeError as error:
+        raise _not_text() from error
     except exc.DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         line = (str(error.orig).strip().splitlines() or ["no message"])[0]
@@ -193,8 +196,16 @@ def translate() -> Iterator[None]:
             ) from error
         if state in _TRY_AGAIN:
             raise TransientFailure(f"PostgreSQL asked to try again: {line}") from error
+        if isinstance(error, exc.DataError) and "NUL" in line:
+            raise _not_text() from error
         if isinstance(error, exc.OperationalError | exc.InterfaceError):
             raise StoreUnavailable(
                 f"PostgreSQL does not answer: {line}", "Run: janus up (janus status shows more)"
             ) from error
         raise
+
+
+def _not_text() -> InvalidInput:
+    return InvalidInput(
+        "some of the text is not valid Unicode, or has NUL in it", "Give it without such bytes."
+    )
