@@ -20,13 +20,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from janus_core.errors import JanusError, Locked
 from janus_core.llm.child import become
-from janus_core.llm.embedding import FastembedEmbedder, plan_batches
+from janus_core.llm.embedding import FastembedEmbedder
+from janus_core.llm.embedding_scheduler import Request, Scheduler
 from janus_core.llm.wire import MAX_TEXTS, BadFrameError, has_ended, receive_frame, send_frame
 from janus_core.offgrid import seal
 from janus_core.processes import FileLock
@@ -38,118 +38,6 @@ BEAT = 1.0
 """Seconds between two signs of life to a client that waits."""
 STUCK_AFTER = 180.0
 """A batch, or the loading, that takes longer than this hangs: the process ends itself."""
-_ROUND_TEXTS = 512
-
-
-@dataclass
-class _Request:
-    """What one client waits for; `rows` fills up batch by batch."""
-
-    texts: list[str]
-    is_query: bool
-    alone: bool
-    """Asked again after a crash: to be run apart from others, who may be innocent."""
-    rows: list[bytes] = field(default_factory=list)
-    remaining: int = 0
-    error: JanusError | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-    dropped: bool = False
-
-
-class Scheduler:
-    """Decides which texts go into the next run of the model. Owns the only thread that runs it."""
-
-    def __init__(self, embedder: Any) -> None:
-        """Given a `FastembedEmbedder` (or what has its methods), take requests for it."""
-        self._embedder = embedder
-        self._queries: list[_Request] = []
-        self._passages: list[_Request] = []
-        self._wake = threading.Condition()
-        self.busy_since = 0.0
-        """`time.monotonic()` when the present run of the model began; 0 when none runs."""
-
-    def submit(self, request: _Request) -> None:
-        """Queue a request; its `done` is set when its rows or its error are there."""
-        request.rows = [b""] * len(request.texts)
-        request.remaining = len(request.texts)
-        if not request.texts:
-            request.done.set()
-            return
-        with self._wake:
-            (self._queries if request.is_query else self._passages).append(request)
-            self._wake.notify()
-
-    def run(self) -> None:
-        """Embed what is queued, for ever. A fault of our own ends the process: clients retry."""
-        try:
-            while True:
-                self.run_once()
-        except BaseException:
-            log.exception("the embedding thread failed: ending")
-            os._exit(70)
-
-    def run_once(self) -> None:
-        """Wait for requests, then embed one round of passages and all questions meanwhile."""
-        with self._wake:
-            while not self._queries and not self._passages:
-                self._wake.wait()
-        self._run_queries()
-        for batch in self._next_round():
-            self._run(batch)
-            self._run_queries()
-
-    def _run_queries(self) -> None:
-        """Embed the questions that wait now."""
-        while True:
-            with self._wake:
-                waiting, self._queries = self._queries[:8], self._queries[8:]
-            if not waiting:
-                return
-            for group in _apart(waiting):
-                for batch in self._lay_out(group):
-                    self._run(batch)
-
-    def _next_round(self) -> list[list[tuple[_Request, int]]]:
-        """Take waiting passages and lay them out in batches.
-
-        A round is closed to those who come later, so long texts, which go
-        last, do not wait for ever behind newer short ones.
-        """
-        taken: list[_Request] = []
-        with self._wake:
-            while self._passages and sum(len(each.texts) for each in taken) < _ROUND_TEXTS:
-                if taken and (self._passages[0].alone or taken[-1].alone):
-                    break
-                taken.append(self._passages.pop(0))
-        return self._lay_out(taken)
-
-    def _lay_out(self, requests: list[_Request]) -> list[list[tuple[_Request, int]]]:
-        places = [(each, row) for each in requests for row in range(len(each.texts))]
-        texts = [each.texts[row] for each, row in places]
-        embedder = self._embedder
-        plan = plan_batches(texts, embedder.max_tokens, embedder.batch_tokens)
-        return [[places[position] for position in batch] for batch in plan]
-
-    def _run(self, batch: list[tuple[_Request, int]]) -> None:
-        batch = [(each, row) for each, row in batch if not each.dropped and each.error is None]
-        if not batch:
-            return
-        self.busy_since = time.monotonic()
-        try:
-            matrix = self._embedder.embed_batch([each.texts[row] for each, row in batch])
-            rows = [vector.astype("<f4").tobytes() for vector in matrix]
-        except JanusError as error:
-            for each, _ in batch:
-                each.error = error
-                each.done.set()
-            return
-        finally:
-            self.busy_since = 0.0
-        for (each, row), vector in zip(batch, rows, strict=True):
-            each.rows[row] = vector
-            each.remaining -= 1
-            if each.remaining == 0:
-                each.done.set()
 
 
 class EmbeddingServer:
@@ -237,7 +125,7 @@ class EmbeddingServer:
             raise BadFrameError("texts must be a list of at most 128 texts")
         if kind not in ("passage", "query"):
             raise BadFrameError("kind must be passage or query")
-        request = _Request(
+        request = Request(
             texts=self._embedder.prepare(texts, kind),
             is_query=kind == "query",
             alone=header.get("alone") is True,
@@ -274,13 +162,6 @@ class EmbeddingServer:
             with self._lock:
                 self._waiting -= 1
                 self._last_use = time.monotonic()
-
-
-def _apart(requests: list[_Request]) -> list[list[_Request]]:
-    """Group requests that may share a run; each `alone` one is a group of its own."""
-    together = [each for each in requests if not each.alone]
-    groups = [[each] for each in requests if each.alone]
-    return [together, *groups] if together else groups
 
 
 def _listen(path: Path) -> socket.socket:

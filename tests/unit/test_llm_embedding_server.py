@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from janus_core.errors import ModelUnavailable
 from janus_core.llm import wire
 from janus_core.llm.embedding import MAX_BATCH_TEXTS, plan_batches
-from janus_core.llm.embedding_server import EmbeddingServer, Scheduler, _Request
+from janus_core.llm.embedding_scheduler import Request, Scheduler
+from janus_core.llm.embedding_server import EmbeddingServer
 from janus_core.llm.shared_embedder import _split
 
 
@@ -40,11 +41,11 @@ class Lengths:
         return np.array([[len(text), 0.0] for text in texts], dtype=np.float32)
 
 
-def request(*texts: str, query: bool = False, alone: bool = False) -> _Request:
-    return _Request(list(texts), query, alone)
+def request(*texts: str, query: bool = False, alone: bool = False) -> Request:
+    return Request(list(texts), query, alone)
 
 
-def lengths(done: _Request) -> list[int]:
+def lengths(done: Request) -> list[int]:
     return [int(np.frombuffer(row, "<f4")[0]) for row in done.rows]
 
 
