@@ -39,8 +39,8 @@ from janus_core.processes import (
     ProcessIdentity,
     ServiceUser,
     ensure_private_folder,
+    find_processes,
     identify,
-    is_same_process,
     start_detached,
     stop_process,
     tail,
@@ -52,6 +52,7 @@ SILENCE = 30.0
 """Seconds without a sign of life after which a server counts as dead."""
 START_WITHIN = 60.0
 _END_WITHIN = 5.0
+_SERVER = "janus_core.llm.embedding_server"
 ATTEMPTS = 4
 _BYTES_PER_CHARACTER = 12
 """At most, in JSON: a pair of escaped surrogates."""
@@ -247,7 +248,7 @@ class SharedEmbedder:
             with contextlib.suppress(OSError):
                 return self._connect()
             pid = start_detached(
-                module_command("janus_core.llm.embedding_server", *self._arguments),
+                module_command(_SERVER, *self._arguments),
                 log=self._log_file,
                 env=child_environment(),
             )
@@ -275,21 +276,21 @@ class SharedEmbedder:
 def stop_servers(runtime: Path) -> None:
     """Given the folder for sockets, end every embedding server there, and wait. Idempotent."""
     for path in sorted(runtime.glob("embed-*.sock")):
-        server = None
         with (
             contextlib.suppress(OSError, BadFrameError),
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer,
         ):
             peer.settimeout(2.0)
             peer.connect(str(path))
-            server = _server_of(peer)
             send_frame(peer, {"op": "stop"})
             receive_frame(peer)
-        deadline = time.monotonic() + _END_WITHIN
-        while server is not None and is_same_process(server) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if server is not None:
-            stop_process(server, term_timeout=0.5)
+    # One that is only starting has no socket yet, and one that was asked takes a moment.
+    for server in find_processes(lambda argv: _serves_in(argv, runtime)):
+        stop_process(server, term_timeout=_END_WITHIN)
+
+
+def _serves_in(argv: list[str], runtime: Path) -> bool:
+    return _SERVER in argv and any(each.startswith(f"{runtime}/embed-") for each in argv)
 
 
 def _server_of(peer: socket.socket) -> ProcessIdentity | None:
