@@ -67,7 +67,7 @@ def locate(environ: Mapping[str, str] = os.environ) -> Locations:
         return Locations(*(Path(folder) for folder in json.loads(handed_down)))
     home = environ.get("JANUS_HOME", "")
     if home:
-        root = Path(home).expanduser()
+        root = Path(os.path.expanduser(home))  # noqa: PTH111 (it never raises)
         if not root.is_absolute():
             raise BadConfiguration(
                 f"JANUS_HOME is not an absolute path: {home}", "Give it from the root: /srv/janus."
@@ -118,7 +118,7 @@ def _runtime_base(environ: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/run/janus")
     given = environ.get("XDG_RUNTIME_DIR", "")
-    if given and len(given) < 40 and os.access(given, os.W_OK | os.X_OK):
+    if given.startswith("/") and len(given) < 40 and os.access(given, os.W_OK | os.X_OK):
         return Path(given) / "janus"
     return Path(f"/tmp/janus-{os.geteuid()}")  # noqa: S108 (0700 and checked for its owner)
 

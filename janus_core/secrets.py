@@ -6,6 +6,7 @@ and belongs to the user that the services run as.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets as entropy
@@ -16,6 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from janus_core.errors import BadConfiguration, Damaged, NotInitialised
+from janus_core.processes import file_errors, sync_folder
 
 NAMES = ("relational", "queue", "cache")
 
@@ -35,7 +37,7 @@ class Secrets:
     def redact(self, text: str) -> str:
         """Given text, return it with every secret in it replaced by `***`."""
         for value in self._values.values():
-            text = text.replace(value, "***")
+            text = text.replace(value, "***") if value else text
         return text
 
 
@@ -49,8 +51,14 @@ def load(path: Path) -> Secrets:
         raise BadConfiguration(
             f"not allowed to read {path}", "Run Janus as the user who brought it up."
         ) from error
-    except ValueError as error:
+    except OSError as error:
+        raise BadConfiguration(
+            f"cannot read {path}: {error.strerror}", "Move away what is there."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{path} is not readable JSON", "Restore it from a backup.") from error
+    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
+        raise Damaged(f"{path} holds no secrets", "Restore it from a backup.")
     missing = [name for name in NAMES if not values.get(name)]
     if missing:
         raise Damaged(f"{path} lacks {', '.join(missing)}", "Restore it from a backup.")
@@ -60,25 +68,27 @@ def load(path: Path) -> Secrets:
 def load_or_create(path: Path, owner: tuple[int, int] | None = None) -> Secrets:
     """Read the secrets, making them the first time. `owner` is (uid, gid) of the services.
 
-    When several processes start at once, all get the secrets of the first.
+    When several processes start at once, all get the secrets of the first. Raise
+    Damaged, NoSpace or BadConfiguration.
     """
-    if not path.exists():
-        values = {name: entropy.token_urlsafe(32) for name in NAMES}
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(values, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            if owner is not None:
-                os.chown(name, *owner)
-            try:
-                os.link(name, path)  # unlike rename, this never replaces a first one
-            except FileExistsError:
-                return load(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+    with file_errors("cannot keep the secrets"):
+        if not path.exists():
+            _create(path, owner)
     return load(path)
+
+
+def _create(path: Path, owner: tuple[int, int] | None) -> None:
+    values = {name: entropy.token_urlsafe(32) for name in NAMES}
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if owner is not None:
+                os.fchown(handle, *owner)
+            json.dump(values, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)  # unlike rename, this never replaces a first one
+    finally:
+        Path(name).unlink(missing_ok=True)
+    sync_folder(path.parent)

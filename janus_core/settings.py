@@ -9,6 +9,7 @@ user's own file lists the folder under `trusted_projects`.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from janus_core.locations import Locations
 Profile = Literal["embedded", "containers", "external"]
 Gpu = Literal["auto", "off"] | int
 
+_CORRECT = "Correct it there; janus config path names the folders."
+
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Values may be passwords: errors must not repeat them.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class StoreSettings(_Group):
@@ -130,56 +134,65 @@ def load_settings(
     Raise BadConfiguration naming the source and the field that is wrong.
     """
     user_file = locations.settings_file
-    project_file = (project or Path.cwd()) / "janus.toml"
-    layers: list[tuple[str, dict[str, Any]]] = [(str(user_file), _read(user_file))]
-    if project_file != user_file:
-        found = _read(project_file)
-        _refuse_untrusted(project_file, found, layers[0][1])
+    user = dict(_named(_read(user_file), str(user_file)))
+    layers = [(str(user_file), user)]
+    project_file = _project_file(project)
+    if project_file is not None and project_file != user_file:
+        found = dict(_named(_read(project_file), str(project_file)))
+        _refuse_untrusted(project_file, found, user)
         layers.append((str(project_file), found))
+    layers += [(variable, {name: value}) for variable, name, value in _from_environment(environ)]
+    layers.append(("flag", dict(flags or {})))
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, tree in layers:
-        for name, value in _flatten(tree):
+    for origin, values in layers:
+        for name, value in values.items():
             _place(merged, name, value)
             origins[name] = origin
-    for variable, name, value in _from_environment(environ):
-        _place(merged, name, value)
-        origins[name] = variable
-    for name, value in (flags or {}).items():
-        _place(merged, name, value)
-        origins[name] = "flag"
     try:
         return LoadedSettings(Settings.model_validate(merged), origins)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        origin = next((o for n, o in origins.items() if field.startswith(n)), "settings")
+        where = ".".join(str(part) for part in first["loc"])
+        field = next((n for n in origins if f"{where}.".startswith(f"{n}.")), where)
         what = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise BadConfiguration(
-            f"{origin}: {field}: {what}", "Correct it there; janus config path names the folders."
+            f"{origins.get(field, 'settings')}: {field}: {what}",
+            _CORRECT,
         ) from error
+
+
+def _project_file(folder: Path | None) -> Path | None:
+    try:
+        folder = folder or Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        return None
+    return folder / "janus.toml" if os.access(folder, os.X_OK) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise BadConfiguration(f"{path} is not a file", "Move it away.")
         return tomllib.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadConfiguration(
             f"cannot read {path}: {error}", "Mend or remove the file."
         ) from error
 
 
 def _refuse_untrusted(path: Path, found: Mapping[str, Any], user: Mapping[str, Any]) -> None:
-    named = {**dict(found.get("stores", {})), "chat.url": found.get("chat", {}).get("url")}
-    urls = [name for name, url in named.items() if url]
-    trusted = [Path(p).expanduser() for p in user.get("trusted_projects", [])]
     if "trusted_projects" in found:
         raise BadConfiguration(
             f"{path}: a project cannot trust itself", "Put trusted_projects in your own settings."
         )
-    if urls and path.parent.resolve() not in [t.resolve() for t in trusted]:
+    urls = [n for n, url in found.items() if (n.startswith("stores.") or n == "chat.url") and url]
+    trusted = user.get("trusted_projects", ())
+    folders = [p for p in trusted if isinstance(p, str)] if isinstance(trusted, list) else []
+    here = path.parent.resolve()
+    if urls and here not in [Path(os.path.expanduser(p)).resolve() for p in folders]:  # noqa: PTH111 (never raises)
         raise BadConfiguration(
             f"{path} names a service ({', '.join(urls)}), but this folder is not trusted",
             f'If you trust it, add trusted_projects = ["{path.parent}"] to your own settings'
@@ -187,12 +200,20 @@ def _refuse_untrusted(path: Path, found: Mapping[str, Any], user: Mapping[str, A
         )
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _named(tree: Mapping[str, Any], origin: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of a file's settings. Raise BadConfiguration for unknown ones."""
+    known = dict(_fields(Settings))
     for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+        name = f"{prefix}{key}"
+        if not any(each.startswith(f"{name}.") for each in known):
+            # A quoted key may have dots in it, and would pass for another setting.
+            if name not in known or "." in key:
+                raise BadConfiguration(f"{origin}: {name}: no such setting", _CORRECT)
+            yield name, value
+        elif "." in key or not isinstance(value, Mapping):
+            raise BadConfiguration(f"{origin}: {name}: not a table of settings", _CORRECT)
         else:
-            yield f"{prefix}{key}", value
+            yield from _named(value, origin, f"{name}.")
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

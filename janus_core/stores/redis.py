@@ -46,6 +46,8 @@ class LiveEvents:
             return
         try:
             self._client.publish(_CHANNEL, event.model_dump_json())
+        except ValueError:  # it cannot be written as JSON: a name that is no text
+            return
         except (RedisError, OSError):
             self._quiet_until = time.monotonic() + _QUIET_S
 
