@@ -48,7 +48,8 @@ def until() -> Callable[..., float]:
     return wait
 
 
-def _shared() -> ModuleType:
+@pytest.fixture(scope="session")
+def shared() -> ModuleType:
     """The functions of tests/conftest.py that make and end installations."""
     path = Path(__file__).parents[1] / "conftest.py"
     spec = importlib.util.spec_from_file_location("shared_by_tests", path)
@@ -60,9 +61,8 @@ def _shared() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def own_node(models_dir: Path, until: Callable[..., float]) -> Iterator[Node]:
+def own_node(models_dir: Path, shared: ModuleType, until: Callable[..., float]) -> Iterator[Node]:
     """A running node that the tests of one file may mistreat."""
-    shared = _shared()
     home = shared.make_home("faults-")
     shared.give_models(home, models_dir)
     try:
@@ -72,6 +72,11 @@ def own_node(models_dir: Path, until: Callable[..., float]) -> Iterator[Node]:
             yield Node(home, core, until)
     finally:
         shared.end(home)
+
+
+@pytest.fixture(scope="session")
+def node_type() -> type[Node]:
+    return Node
 
 
 class Node:
