@@ -47,7 +47,7 @@ class Broker:
         Raise StoreUnavailable; some may have been taken by then.
         """
         from dramatiq import Message
-        from dramatiq.errors import ConnectionError as BrokerConnectionError
+        from dramatiq.errors import BrokerConnectionError
         from redis.exceptions import RedisError
 
         try:
