@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from janus_core.agents.conversation import Asking
     from janus_core.ingestion.intake import Intake
     from janus_core.ingestion.services import Services
-    from janus_core.llm.shared_embedder import SharedEmbedder
     from janus_core.llm.server import ChatServer
+    from janus_core.llm.shared_embedder import SharedEmbedder
     from janus_core.processes import ServiceUser
     from janus_core.queue.broker import Broker
     from janus_core.retrieval.search import Searcher
