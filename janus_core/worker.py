@@ -309,10 +309,10 @@ class _WorkerProcess:
             log.warning("worker %s ended: %s", self._owner, _describe_exit(code))
             self._process = None
             # Pauses are for processes that cannot even start; a job that kills is found out.
-            lived = time.monotonic() - self._started
-            self._deaths = 0 if lived > _STARTED_S else self._deaths + 1
+            worked = time.monotonic() - self._started > _STARTED_S
             with contextlib.suppress(JanusError):
-                jobs.release(self._janus.database, owner=self._owner)
+                worked |= jobs.release(self._janus.database, owner=self._owner) > 0
+            self._deaths = 0 if worked else self._deaths + 1
         pause = _RESTART_PAUSE_S[min(self._deaths, len(_RESTART_PAUSE_S) - 1)]
         if self._deaths and time.monotonic() - self._started < pause:
             return

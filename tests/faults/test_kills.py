@@ -63,6 +63,8 @@ def _random_kills(node: Any, kills: int, documents: int) -> None:
     collection = f"kills-{kills}"
     folder = _documents(node, collection, documents)
     arguments = ("ingest", folder, "-c", collection, "--json")
+    # Everything there is to kill runs after a first document.
+    assert node.home("ingest", node.write("first", "first.md", "First.")).returncode == 0
     commands: list[subprocess.Popen[str]] = []
 
     def work_goes_on() -> bool:
