@@ -1,8 +1,11 @@
 """The background: one daemon a node, and the worker processes it looks after.
 
-    python -m janus_core.worker daemon        relay, sweeper, sequencer, supervisor
-    python -m janus_core.worker process       claims jobs (as does `janus worker`)
-    python -m janus_core.worker alone JOB     runs one suspect job in a fresh process
+    python -m janus_core.worker daemon                     relay, sweeper, sequencer, supervisor
+    python -m janus_core.worker process OWNER PARENT       claims jobs (as does `janus worker`)
+    python -m janus_core.worker alone JOB OWNER PARENT     runs one suspect job by itself
+
+OWNER names the process in its jobs' leases, PARENT is the pid of the process that
+started it and with which it ends.
 
 Each loop of the daemon survives the loss of a store: it says so once, waits, and
 goes on. Killed at any moment, it leaves nothing that its successor does not find.
@@ -343,7 +346,7 @@ def _spawn(
     *arguments: str, user: ServiceUser | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "janus_core.worker", *arguments],
+        [sys.executable, "-P", "-m", "janus_core.worker", *arguments, str(os.getpid())],
         stdin=subprocess.DEVNULL,
         env=env,
         user=user.uid if user else None,
@@ -359,9 +362,11 @@ def _describe_exit(code: int) -> str:
     return f"exit {code}"
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the daemon dies, and check that it has not yet."""
-    parent = os.getppid()
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent dies; end if that is dead already.
+
+    The parent says who it is: it may have died while this process still loaded its modules.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(0)
@@ -380,8 +385,8 @@ def main(arguments: Sequence[str]) -> int:
                     Daemon(janus).run()
                 except Locked:
                     log.info("this node has a daemon already")
-        case ["process", owner]:
-            _die_with_parent()
+        case ["process", owner, parent]:
+            _die_with_parent(int(parent))
             stop = threading.Event()
             signal.signal(signal.SIGTERM, lambda *_: stop.set())
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -390,8 +395,8 @@ def main(arguments: Sequence[str]) -> int:
                 run_process(janus, stop, threads=threads, owner=owner)
             logging.shutdown()
             os._exit(0)  # a thread in the middle of a job would keep the interpreter waiting
-        case ["alone", job, owner]:
-            _die_with_parent()
+        case ["alone", job, owner, parent]:
+            _die_with_parent(int(parent))
             with open_janus(role="worker") as janus:
                 run_alone(janus, uuid.UUID(job), owner)
         case _:

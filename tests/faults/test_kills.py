@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -176,11 +177,20 @@ def test_down_during_work_leaves_no_process_and_loses_nothing(own_node: Any) -> 
     assert ran.returncode == 0, ran.stderr
     down = own_node.home("down", timeout=60)
     assert down.returncode == 0, down.stderr
-    assert own_node.everything() == []
+    assert [process.cmdline() for process in own_node.everything()] == []
     assert own_node.home("up", timeout=120).returncode == 0
     own_node.settle()
     assert own_node.ready("stopped") == 12
     own_node.assert_sound()
+
+
+def test_a_worker_whose_daemon_died_while_it_was_loading_ends(own_node: Any) -> None:
+    somebody_else = "1"
+    command = ["-m", "janus_core.worker", "process", "orphan:1", somebody_else]
+    ran = subprocess.run(
+        [sys.executable, *command], env=dict(own_node.home.environ), timeout=60, check=False
+    )
+    assert ran.returncode == 0
 
 
 @pytest.mark.timeout(300)
