@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from janus_core.app import open_janus
+
+JANUS = str(Path(sys.executable).parent / "janus")
 
 ESCAPE = "\x1b"
 
@@ -128,7 +131,7 @@ def test_rm_asks_on_a_terminal(node) -> None:
     (row,) = listed(node, "asked")
     main, other = pty.openpty()
     process = subprocess.Popen(
-        ["janus", "docs", "rm", row["document_id"]],
+        [JANUS, "docs", "rm", row["document_id"]],
         env=node.environ,
         stdin=other,
         stdout=subprocess.PIPE,
@@ -231,7 +234,7 @@ def test_without_a_worker_removal_is_promised_and_done_later(ready_home) -> None
 
     ran = ready_home("docs", "rm", row["document_id"], "--yes", timeout=120)
     hidden = listed(ready_home, "late")
-    worker = subprocess.Popen(["janus", "worker"], env=ready_home.environ)
+    worker = subprocess.Popen([JANUS, "worker"], env=ready_home.environ)
     try:
         deadline = time.monotonic() + 30
         while _documents(ready_home) and time.monotonic() < deadline:

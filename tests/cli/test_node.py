@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import psutil
 from sqlalchemy import text
 
 from janus_core.app import Janus, open_janus
+
+JANUS = str(Path(sys.executable).parent / "janus")
 
 SERVICES = ["postgres", "queue", "cache", "worker"]
 
@@ -164,7 +167,7 @@ def test_a_changed_journal_is_found(node) -> None:
 def test_the_journal_can_be_read_and_followed(node) -> None:
     (node.path / "followed.txt").write_text("A text whose arrival is followed.")
     tail = subprocess.Popen(
-        ["janus", "journal", "tail", "-n", "0", "-f", "--json"],
+        [JANUS, "journal", "tail", "-n", "0", "-f", "--json"],
         env=node.environ,
         stdout=subprocess.PIPE,
         text=True,
@@ -206,7 +209,7 @@ def test_logs_can_be_followed_when_they_are_emptied(node) -> None:
     with core(node) as janus:
         log = janus.locations.logs / "cache.log"
     tail = subprocess.Popen(
-        ["janus", "logs", "cache", "-f", "-n", "0"],
+        [JANUS, "logs", "cache", "-f", "-n", "0"],
         env=node.environ,
         stdout=subprocess.PIPE,
         text=True,
@@ -232,7 +235,7 @@ def test_logs_can_be_followed_when_they_are_emptied(node) -> None:
 
 def test_a_worker_in_the_foreground_stops_cleanly(node) -> None:
     worker = subprocess.Popen(
-        ["janus", "worker", "--processes", "2", "--threads", "1"],
+        [JANUS, "worker", "--processes", "2", "--threads", "1"],
         env=node.environ,
         stderr=subprocess.PIPE,
         text=True,
