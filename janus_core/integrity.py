@@ -24,7 +24,7 @@ from janus_core.stores import catalogue
 from janus_core.stores.base import ObjectStore, VectorStore
 from janus_core.stores.postgres import Database
 
-__all__ = ["Finding", "Stores", "check", "repair", "sweep_orphan_objects"]
+__all__ = ["Finding", "Stores", "check", "repair"]
 
 _OPEN = "('queued', 'running', 'suspect')"
 _LATE_S = 60
@@ -83,15 +83,6 @@ def repair(stores: Stores, findings: Sequence[Finding], correlation_id: uuid.UUI
             _queue_again(stores.database, finding, correlation_id)
         mended += 1
     return mended
-
-
-def sweep_orphan_objects(stores: Stores) -> int:
-    """Delete originals that no version names, left by an intake that was killed; return how many.
-
-    Safe beside intakes: each is looked for again while its content is locked.
-    """
-    orphans = [each for each in _objects(stores, verify=False) if each.kind == "orphan_objects"]
-    return sum(_delete_orphans(stores, finding.keys) for finding in orphans)
 
 
 def _lost_documents(tx: Connection) -> Iterator[Finding]:
@@ -321,14 +312,11 @@ def _is_orphan(tx: Connection, key: str) -> bool:
     return named is None
 
 
-def _delete_orphans(stores: Stores, keys: Sequence[str]) -> int:
-    deleted = 0
+def _delete_orphans(stores: Stores, keys: Sequence[str]) -> None:
     for key in keys:
         with stores.database.transaction() as tx:
             if _is_orphan(tx, key):
                 stores.objects.delete(key)
-                deleted += 1
-    return deleted
 
 
 def _queue_again(database: Database, finding: Finding, correlation_id: uuid.UUID) -> None:

@@ -31,7 +31,6 @@ from janus_core import offgrid
 
 offgrid.seal()
 
-from janus_core import integrity  # noqa: E402
 from janus_core.actors import declare, quarantine, run_job  # noqa: E402 (after the switches are set)
 from janus_core.app import Janus, open_janus  # noqa: E402
 from janus_core.errors import JanusError, Locked  # noqa: E402
@@ -142,7 +141,6 @@ class Daemon:
                 _Loop("sweep", 3.0, lambda: outbox.sweep(database, broker), self._stop),
                 _Loop("prune", 60.0, self._prune, self._stop),
                 _Loop("sequence", 1.0, lambda: journal.sequence(database), self._stop),
-                _Loop("orphans", 3600.0, self._sweep_orphans, self._stop),
             ]
             # One loop each: a service that cannot start keeps no other from healing.
             loops += [
@@ -232,13 +230,6 @@ class Daemon:
         objects = self._janus.objects
         if isinstance(objects, FileObjects):
             objects.sweep_staging()
-
-    def _sweep_orphans(self) -> None:
-        """Delete originals that an intake left behind when it was killed between two stores."""
-        janus = self._janus
-        stores = integrity.Stores(janus.database, janus.objects, janus.vectors, "")
-        if deleted := integrity.sweep_orphan_objects(stores):
-            log.info("deleted %d originals that belong to no document", deleted)
 
     def _shut_down(self, loops: Sequence[_Loop]) -> None:
         self._stop.set()
