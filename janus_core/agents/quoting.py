@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from janus_core.agents.asking import Asked
 from janus_core.agents.candidates import Candidate
-from janus_core.agents.sentences import Span, clean
+from janus_core.agents.sentences import Span, clean, is_clean
 from janus_core.agents.words import words
 from janus_core.documents import Passage
 
@@ -41,7 +41,8 @@ def quotation(question: Asked, candidate: Candidate) -> tuple[str, tuple[Source,
 
     A sentence that leans on the one before is quoted with it. One that names
     its subject only in the heading ("Sets the …", under "shared_buffers") is
-    quoted with the heading.
+    quoted with the heading: as one stretch where they are near, unless
+    characters that a terminal would obey stand between them.
     """
     text, span = candidate.text, candidate.span
     if candidate.leans and candidate.before is not None:
@@ -51,7 +52,8 @@ def quotation(question: Asked, candidate: Candidate) -> tuple[str, tuple[Source,
     if heading is None:
         return text, (Source(candidate.passage, span.start, span.end),)
     shown = f"{candidate.at(heading).rstrip(':')}: {text}"
-    if 0 <= span.start - heading.end <= _FAR:
+    near = 0 <= span.start - heading.end <= _FAR
+    if near and is_clean(candidate.passage.text[heading.end : span.start]):
         return shown, (Source(candidate.passage, heading.start, span.end),)
     return shown, (
         Source(candidate.passage, heading.start, heading.end),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from janus_core.agents.asking import LAST, Asked, asked
 from janus_core.agents.candidates import Candidate, candidates
+from janus_core.agents.kinds import has_kind
 from janus_core.agents.lexicon import word_set
 from janus_core.agents.plan import refers_back, with_subject
 from janus_core.agents.relevance import Relevance, Similar, relevance
@@ -30,8 +31,15 @@ Opposites lie above as well, so those are listed in the lexicon.
 LEAST_SCORE = 0.5
 LEAST_COSINE = 0.25
 """Of a quoted sentence to the question. A drafted one must reach 0.3 (`grounding`)."""
-LEAST_CLOSE = 0.35
-"""Below this score not even a closest passage is worth naming."""
+LEAST_CLOSE = 0.4
+"""Cosine below which not even a closest passage is worth naming.
+
+Of 91 answerable questions whose answer stood in the nearest sentence one lay below,
+of 85 that nothing answers a tenth.
+"""
+CLOSE_PASSAGES = 4
+MOST_CLOSE = 48
+"""Sentences compared for the closest passage, commonly about 30: 0.3 s on two cores."""
 _RIVAL = 0.2
 """Answers within this score of the best are rivals for "the last"."""
 _COMMON = 0.45
@@ -118,6 +126,29 @@ def read(evidence: Evidence, question: str, parts: Sequence[str], embedder: Embe
     return Reading(whole, whole_vector, tuple(read_parts), tuple(chosen), tuple(vectors))
 
 
+def closest(evidence: Evidence, question: str, embedder: Embedder) -> Candidate | None:
+    """Given evidence that does not answer a question, return the sentence nearest in meaning.
+
+    Each sentence of the best passages is compared under its title and heading,
+    whatever words it shares with the question. A better passage, and one with
+    the kind of thing that was asked for, tells sentences apart that are about
+    equally near. None if nothing is near. Raise ModelUnavailable.
+    """
+    near = [c for c in candidates(evidence) if c.rank <= CLOSE_PASSAGES][:MOST_CLOSE]
+    if not near:
+        return None
+    wanted, vector = asked(question), embedder.embed_query(question)
+    vectors = embedder.embed_passages([_under_title(c) for c in near])
+    similarities = [cosine(vector, v) for v in vectors]
+
+    def nearness(i: int) -> float:
+        typed = has_kind(wanted, near[i].text, near[i].words)
+        return similarities[i] + 0.1 * typed + 0.1 / near[i].rank - 0.3 * near[i].suspect
+
+    best = max(range(len(near)), key=nearness)
+    return near[best] if similarities[best] >= LEAST_CLOSE else None
+
+
 def cosine(a: Vector, b: Vector) -> float:
     """Given two vectors of length 1, return their cosine."""
     return sum(x * y for x, y in zip(a, b, strict=True))
@@ -130,11 +161,11 @@ def _embedded(candidate: Candidate, questions: Sequence[Asked]) -> str:
         for question in questions
         for term in question.terms
     )
-    return (
-        f"{clean(candidate.passage.title)}: {candidate.in_context}"
-        if named
-        else candidate.in_context
-    )
+    return _under_title(candidate) if named else candidate.in_context
+
+
+def _under_title(candidate: Candidate) -> str:
+    return f"{clean(candidate.passage.title)}: {candidate.in_context}"
 
 
 def _resolved(question: Asked, first: Part) -> Asked:

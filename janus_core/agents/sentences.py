@@ -52,6 +52,11 @@ def clean(text: str) -> str:
     return " ".join(_HOSTILE.sub(" ", text).split())
 
 
+def is_clean(text: str) -> bool:
+    """Given any text, return whether it has no control, escape or direction characters."""
+    return _HOSTILE.search(text) is None
+
+
 def split(text: str, *, wrapped: bool = True) -> list[Span]:
     """Given a text, return its sentences, list items, table rows and fields, in order.
 

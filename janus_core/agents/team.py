@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
+from janus_core.agents.asking import asked
 from janus_core.agents.candidates import Candidate
 from janus_core.agents.plan import parts_of, plan, without_subject
 from janus_core.agents.quoting import Source, quotation, source
-from janus_core.agents.reading import LEAST_CLOSE, Part, Reading, Scored, read
+from janus_core.agents.reading import Part, Reading, closest, read
 from janus_core.agents.research import Search, merge, research
 from janus_core.agents.verify import Support, verify
 from janus_core.agents.write import EVIDENCE_WORDS, EVIDENCE_WORDS_WEAK, NOT_STATED, Writing, prompt
@@ -59,7 +60,6 @@ async def answer(
         step.summary = f"{len(parts_of(chosen))} part(s)"
     open_parts = list(parts_of(chosen))
     evidence = Evidence(hits=())
-    closest: Scored | None = None
     for turn in range(max_rounds):
         asking = chosen if turn == 0 else _again(chosen, open_parts, run)
         with run.step("researcher") as step:
@@ -76,8 +76,6 @@ async def answer(
                 embedder,
             )
             step.summary = f"{len(evidence.hits)} passages, {len(reading.chosen)} sentences"
-        if turn == 0 or closest is None:
-            closest = _closest(reading)
         done: set[int] = set()
         if model is not None and (not strict or any(part.best for part in reading.parts)):
             done = await _write(run, reading, embedder, model, strict=strict)
@@ -88,7 +86,10 @@ async def answer(
         open_parts = [p.asked.text for i, p in enumerate(reading.parts) if i not in done]
         if not open_parts:
             break
-    run.conclude(open_parts, closest, all_parts=len(parts_of(chosen)))
+    near: Candidate | None = None
+    if len(open_parts) == len(parts_of(chosen)):
+        near = await asyncio.to_thread(closest, evidence, chosen.queries[0], embedder)
+    run.conclude(open_parts, near, all_parts=len(parts_of(chosen)))
     return run.answer(model.name if model is not None else "")
 
 
@@ -147,12 +148,6 @@ def _ids(evidence: Evidence) -> set[str]:
     return {str(hit.passage.chunk_id) for hit in evidence.hits}
 
 
-def _closest(reading: Reading) -> Scored | None:
-    ranked = [part.ranked[0] for part in reading.parts if part.ranked]
-    best = max(ranked, key=lambda scored: scored.score, default=None)
-    return best if best is not None and best.score >= LEAST_CLOSE else None
-
-
 @dataclass
 class _Step:
     summary: str = ""
@@ -205,21 +200,21 @@ class _Run:
         """Keep the names that were found: they lead the next round."""
         self.names.update(dict.fromkeys(w.text for c in used for w in c.words if w.key in c.names))
 
-    def conclude(self, open_parts: Sequence[str], closest: Scored | None, all_parts: int) -> None:
-        """Say what was not found."""
+    def conclude(self, open_parts: Sequence[str], near: Candidate | None, all_parts: int) -> None:
+        """Say what was not found; where nothing was, name the closest passage, if one is near."""
         if not open_parts:
             return
         if len(open_parts) < all_parts:
             for part in open_parts:
                 self._remark(f"The documents do not state directly: {without_subject(part)}")
-        elif closest is None:
+        elif near is None:
             self._remark(NOTHING)
         else:
             self._remark(NOT_DIRECTLY)
-            text = f"Closest passage: “{closest.candidate.text}”"
-            number = self._cite(source(closest.candidate))
-            self.said.append(AnswerSentence(text=text, citations=(number,)))
-            self.sink(Sentence(text=text, citations=(number,)))
+            text, sources = quotation(asked(self.question.text), near)
+            text, numbers = f"Closest passage: “{text}”", tuple(map(self._cite, sources))
+            self.said.append(AnswerSentence(text=text, citations=numbers))
+            self.sink(Sentence(text=text, citations=numbers))
 
     def answer(self, model: str) -> Answer:
         return Answer(
