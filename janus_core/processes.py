@@ -6,6 +6,7 @@ drops when the holder dies, however it dies.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import errno
@@ -403,6 +404,14 @@ def stop_process(
         ) from error
     finally:
         os.close(handle)
+
+
+def set_soon(event: threading.Event) -> None:
+    """Set an event from a signal handler, where `event.set()` itself may wait for ever.
+
+    The thread that the signal interrupts may be inside of the event, holding its lock.
+    """
+    _thread.start_new_thread(event.set, ())
 
 
 def _ended(handle: int, timeout: float) -> bool:

@@ -36,7 +36,7 @@ from janus_core.app import Janus, open_janus  # noqa: E402
 from janus_core.errors import JanusError, Locked  # noqa: E402
 from janus_core.node.embedded import EmbeddedNode  # noqa: E402
 from janus_core.node.heartbeat import Heartbeat  # noqa: E402
-from janus_core.processes import FileLock, ServiceUser, service_user  # noqa: E402
+from janus_core.processes import FileLock, ServiceUser, service_user, set_soon  # noqa: E402
 from janus_core.queue import jobs, outbox  # noqa: E402
 from janus_core.stores import journal  # noqa: E402
 from janus_core.stores.files import FileObjects  # noqa: E402
@@ -132,7 +132,7 @@ class Daemon:
         runtime = self._janus.locations.runtime
         with FileLock(runtime / "daemon.lock"):
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self._stop.set())
+                signal.signal(number, lambda *_: set_soon(self._stop))
             database, broker = self._janus.database, self._janus.broker
             loops = [
                 _Loop("listen", 0.5, self._listen, self._stop),
@@ -379,7 +379,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["process", owner, parent]:
             _die_with_parent(int(parent))
             stop = threading.Event()
-            signal.signal(signal.SIGTERM, lambda *_: stop.set())
+            signal.signal(signal.SIGTERM, lambda *_: set_soon(stop))
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             with open_janus(role="worker") as janus:
                 threads = janus.settings.worker.threads

@@ -33,6 +33,7 @@ def worker(
     import logging
 
     from janus_core.app import open_janus
+    from janus_core.processes import set_soon
     from janus_core.worker import run_foreground
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -43,7 +44,7 @@ def worker(
             # The workers end with their parent.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        stop.set()
+        set_soon(stop)
         report.say("stopping; what is not finished is given to another worker")
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,6 +5,7 @@ JANUS_TEST_SEED replays a run; the seed is printed. `-m drill` runs 1,000 kills.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -191,6 +192,19 @@ def test_a_worker_whose_daemon_died_while_it_was_loading_ends(own_node: Any) -> 
         [sys.executable, *command], env=dict(own_node.home.environ), timeout=60, check=False
     )
     assert ran.returncode == 0
+
+
+@pytest.mark.parametrize("role", ["worker", "daemon"])
+def test_asked_to_stop_many_times_at_once_it_stops(
+    own_node: Any, role: str, until: Callable[..., float]
+) -> None:
+    """The signal may come at any moment, even while an earlier one is being handled."""
+    (process,) = own_node.processes(role)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for _ in range(200):
+            process.send_signal(signal.SIGTERM)
+    until(lambda: not process.is_running(), 45, f"the {role} ends")
+    assert own_node.home("up", timeout=120).returncode == 0
 
 
 @pytest.mark.timeout(300)
