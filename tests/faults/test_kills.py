@@ -58,7 +58,7 @@ def _kill_at_random(
     return done
 
 
-def _random_kills(node: Any, kills: int, documents: int) -> None:
+def _random_kills(node: Any, until: Callable[..., float], kills: int, documents: int) -> None:
     seed = int(os.environ.get("JANUS_TEST_SEED", "") or random.SystemRandom().randrange(10**9))
     print(f"JANUS_TEST_SEED={seed}")
     dice = random.Random(seed)
@@ -109,6 +109,9 @@ def _random_kills(node: Any, kills: int, documents: int) -> None:
     node.assert_sound()
     assert node.home("status").returncode == 0
     assert node.home("journal", "verify").returncode == 0
+    # Nobody outlives its daemon.
+    until(lambda: len(node.processes("worker")) == 1, 30, "one worker is left")
+    assert len(node.processes("daemon")) == 1
 
 
 def _change(folder: Path, dice: random.Random) -> None:
@@ -117,14 +120,14 @@ def _change(folder: Path, dice: random.Random) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_thirty_random_kills_lose_nothing(own_node: Any) -> None:
-    _random_kills(own_node, kills=30, documents=60)
+def test_thirty_random_kills_lose_nothing(own_node: Any, until: Callable[..., float]) -> None:
+    _random_kills(own_node, until, kills=30, documents=60)
 
 
 @pytest.mark.drill
 @pytest.mark.timeout(7200)
-def test_a_thousand_random_kills_lose_nothing(own_node: Any) -> None:
-    _random_kills(own_node, kills=1000, documents=300)
+def test_a_thousand_random_kills_lose_nothing(own_node: Any, until: Callable[..., float]) -> None:
+    _random_kills(own_node, until, kills=1000, documents=300)
 
 
 @pytest.mark.parametrize("role", ["postgres", "queue", "cache", "embedder", "worker"])
