@@ -3,10 +3,11 @@
     python bench/first_sentence.py [--rounds 3]
 
 On the examples, in a running process: seconds from the question to the first
-`Sentence` event, and seconds in which the model server alone finishes its first
-sentence on the very prompt that the writer used. Before each measurement an
-unrelated prompt pushes the other's prefix out of the server's memory, and the two
-take turns in going first. Prints each question's figures and the median ratio.
+`Sentence` event, and seconds in which the model server alone, on the very prompt
+that the writer used, has written as many characters (its own words, which may be
+wrong) or ended. Before each measurement an unrelated prompt pushes the other's
+prefix out of the server's memory, and the two take turns in going first. Prints
+each question's figures and the median ratio.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import Any
 from scratch import scratch_node
 
 from janus_core.agents.conversation import ask_async
-from janus_core.agents.sentences import SentenceStream
 from janus_core.app import Janus
 from janus_core.events import Event, Sentence
 from janus_core.ingestion.follow import Follower
@@ -65,28 +65,29 @@ class Recorder:
         await self._model.aclose()
 
 
-async def bare(model: ChatModel, messages: Sequence[Message]) -> float:
-    """Seconds until the server alone has finished a sentence."""
-    began, cutter = time.perf_counter(), SentenceStream()
+async def bare(model: ChatModel, messages: Sequence[Message], length: int) -> float:
+    """Seconds until the server alone has written so many characters."""
+    began, written = time.perf_counter(), 0
     async for piece in model.stream(messages, max_tokens=160):
-        if cutter.feed(piece.text):
+        written += len(piece.text)
+        if written >= length:
             break
     return time.perf_counter() - began
 
 
-async def through_janus(janus: Janus, question: str) -> tuple[float, list[Sequence[Message]]]:
-    """Seconds until the first verified sentence, and the writer's prompts."""
+async def through_janus(janus: Janus, question: str) -> tuple[float, int, list[Sequence[Message]]]:
+    """Seconds until the first verified sentence, its length, and the writer's prompts."""
     recorder = Recorder(janus.chat_model())
-    firsts: list[float] = []
+    firsts: list[tuple[float, int]] = []
 
     def sink(event: Event) -> None:
         if isinstance(event, Sentence):
-            firsts.append(time.perf_counter())
+            firsts.append((time.perf_counter(), len(event.text)))
 
     asking = replace(janus.asking, open_model=lambda: recorder)
     began = time.perf_counter()
     await ask_async(asking, question, sink=sink)
-    return firsts[0] - began, recorder.prompts
+    return firsts[0][0] - began, firsts[0][1], recorder.prompts
 
 
 async def push_out(model: ChatModel) -> None:
@@ -102,7 +103,7 @@ async def measure(janus: Janus, rounds: int) -> None:
     questions = [q["question"] for q in map(json.loads, lines) if q["kind"] == "plain"]
     model, ratios = janus.chat_model(), []
     for question in questions:
-        _, prompts = await through_janus(janus, question)
+        _, length, prompts = await through_janus(janus, question)
         if not prompts:
             print(f"answered without the model: {question}")
             continue
@@ -113,7 +114,7 @@ async def measure(janus: Janus, rounds: int) -> None:
                 if janus_now:
                     ours.append((await through_janus(janus, question))[0])
                 else:
-                    theirs.append(await bare(model, prompts[0]))
+                    theirs.append(await bare(model, prompts[0], length))
         ratio = statistics.median(ours) / statistics.median(theirs)
         ratios.append(ratio)
         mine, its = statistics.median(ours), statistics.median(theirs)

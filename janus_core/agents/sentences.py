@@ -116,6 +116,11 @@ class SentenceStream:
         self._rest = self._rest[spans[-1].start :]
         return finished
 
+    @property
+    def unfinished(self) -> str:
+        """The whole words of what has not ended yet."""
+        return self._rest[: max(self._rest.rfind(" "), self._rest.rfind("\n")) + 1]
+
     def finish(self) -> list[str]:
         """Return what is left when the text has ended."""
         left = [clean(self._rest[s.start : s.end]) for s in split(self._rest, wrapped=False)]

@@ -14,7 +14,7 @@ from janus_core.agents.plan import parts_of, plan, without_subject
 from janus_core.agents.quoting import Source, quotation, source
 from janus_core.agents.reading import Part, Reading, closest, read
 from janus_core.agents.research import Search, merge, research
-from janus_core.agents.verify import Support, verify
+from janus_core.agents.verify import Support, hopeless, verify
 from janus_core.agents.write import EVIDENCE_WORDS, EVIDENCE_WORDS_WEAK, NOT_STATED, Writing, prompt
 from janus_core.answers import (
     Answer,
@@ -106,6 +106,7 @@ async def _write(
                 prompt(reading, evidence_words=words),
                 model,
                 on_tokens=lambda count: run.sink(Tokens(count=count)),
+                is_hopeless=hopeless(reading) if strict else lambda beginning: False,
             )
             async with aclosing(writing.sentences()) as sentences:
                 async for sentence in sentences:
@@ -128,7 +129,8 @@ async def _write(
                         break
                     if strict and len(done) == len(reading.parts):
                         break
-            step.summary = f"{drafted} sentence(s), {held} held"
+            run.dropped += writing.given_up
+            step.summary = f"{drafted + writing.given_up} sentence(s), {held} held"
             run.prompt_tokens += writing.prompt_tokens
             run.completion_tokens += writing.completion_tokens
     except ModelUnavailable as error:

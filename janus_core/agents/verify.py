@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from janus_core.agents import grounding
@@ -10,7 +11,7 @@ from janus_core.agents.candidates import Candidate
 from janus_core.agents.kinds import has_kind
 from janus_core.agents.reading import Part, Reading, cosine
 from janus_core.agents.relevance import synonyms
-from janus_core.agents.words import keys
+from janus_core.agents.words import WEAK, keys
 from janus_core.llm.base import Embedder, Vector
 
 _CLAUSE = re.compile(
@@ -68,6 +69,17 @@ def verify(
         if len(sources) == len(clauses) and _speak_of_one_thing(sources):
             return _answering(text, tuple(dict.fromkeys(sources)), reading)
     return Refusal(text, source)
+
+
+def hopeless(reading: Reading) -> Callable[[str], bool]:
+    """Given the evidence as read, return what tells that a sentence begun so cannot be strict.
+
+    It has a word that neither any candidate nor the question has; `verify` would
+    refuse it whatever follows.
+    """
+    asked = reading.question.keys.union(*(part.asked.keys for part in reading.parts))
+    known = asked.union(WEAK, *(candidate.support_keys for candidate in reading.chosen))
+    return lambda beginning: any(w.key not in known for w in grounding.claim(beginning).content)
 
 
 def _source(text: str, vector: Vector, reading: Reading, *, strict: bool) -> Candidate | str:

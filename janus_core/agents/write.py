@@ -45,14 +45,23 @@ class Writing:
         *,
         max_tokens: int = MOST_TOKENS,
         on_tokens: Callable[[int], None] = lambda count: None,
+        is_hopeless: Callable[[str], bool] = lambda beginning: False,
     ) -> None:
+        """`is_hopeless` is asked about each sentence's beginning, word by word."""
         self._messages, self._model = messages, model
         self._max_tokens, self._on_tokens = max_tokens, on_tokens
+        self._is_hopeless = is_hopeless
+        self.given_up = False
+        """Whether the draft was ended because its last sentence could not have held."""
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
     async def sentences(self) -> AsyncGenerator[str, None]:
-        """Yield the sentences. A repeated one ends the draft: the model is in a loop."""
+        """Yield the sentences.
+
+        A repeated one ends the draft, because the model is in a loop; so does the
+        beginning of one that cannot hold, because the reader is waiting.
+        """
         stream = self._model.stream(self._messages, max_tokens=self._max_tokens)
         cutter, seen = SentenceStream(), set[str]()
         try:
@@ -71,6 +80,9 @@ class Writing:
                     seen.add(_sameness(sentence))
                     if tidy(sentence):
                         yield tidy(sentence)
+                if self._is_hopeless(tidy(cutter.unfinished)):
+                    self.given_up = True
+                    return
             if self.completion_tokens >= self._max_tokens:
                 return  # the last sentence was cut off
             for sentence in cutter.finish():

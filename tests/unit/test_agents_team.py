@@ -343,7 +343,7 @@ def test_a_sentence_is_told_while_the_model_still_writes() -> None:
 
 def test_cancelling_closes_the_model_and_says_nothing_more() -> None:
     async def cancelled_at_once() -> tuple[bool, int]:
-        model = Endless("word")
+        model = Endless("protects")
         asked = Asked(MANUAL)
         task = asyncio.create_task(asked.ask("What does RV-12 protect?", model))
         while model.pieces < 5:
@@ -356,6 +356,15 @@ def test_cancelling_closes_the_model_and_says_nothing_more() -> None:
         return model.closed, len(asked.events) - told
 
     assert asyncio.run(cancelled_at_once()) == (True, 0)
+
+
+def test_a_draft_is_ended_at_the_first_word_that_cannot_hold() -> None:
+    model = Endless("unicorns")
+    asked = Asked(MANUAL)
+    found = asked("What does RV-12 protect?", model)
+    assert (found.kind, found.dropped) == ("quote", 1)
+    assert model.closed
+    assert model.pieces < 10
 
 
 def test_a_failing_search_is_the_callers_to_see() -> None:
