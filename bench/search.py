@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from janus_core.app import Janus
 from janus_core.documents import Chunk
-from janus_core.stores import catalogue
+from janus_core.stores import catalogue, contents, versions
 from janus_core.stores.base import Point
 
 MANUAL = Path("/usr/share/doc/postgresql-doc-15/html")
@@ -62,19 +62,19 @@ def fill(janus: Janus, number: int, stock: list[str], dice: random.Random) -> No
         with janus.database.transaction() as tx:
             collection = catalogue.ensure_collection(tx, "bench")
             document, sha = uuid.uuid4(), f"{start:064x}"
-            catalogue.upsert_document(tx, document, collection, f"bench:///{start}", {})
+            versions.upsert_document(tx, document, collection, f"bench:///{start}", {})
             key = f"sha256/{sha[:2]}/{sha}"
-            version = catalogue.insert_version(tx, document, sha, 1, key)
-            catalogue.begin_extraction(tx, version, "text/plain", f"Bench {start}", "bench-1")
-            row = catalogue.version(tx, version, lock=True)
+            version = versions.insert_version(tx, document, sha, 1, key)
+            contents.begin_extraction(tx, version, "text/plain", f"Bench {start}", "bench-1")
+            row = versions.find(tx, version, lock=True)
             assert row is not None
             chunks = [
                 Chunk(uuid.uuid4(), n, " ".join(dice.sample(stock, 6)), 1, 0, 1)
                 for n in range(min(PER_DOCUMENT, number - start))
             ]
             n = len(chunks)
-            coverage = catalogue.Coverage(1, 1, 1, n, n)
-            catalogue.publish_version(
+            coverage = versions.Coverage(1, 1, 1, n, n)
+            versions.publish_version(
                 tx, row, ((c, uuid.uuid4().bytes) for c in chunks), coverage, "bench", index
             )
         points = [Point(c.id, next(made), "bench", document, version, key) for c in chunks]

@@ -26,7 +26,7 @@ from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
 from janus_core.queue.broker import QUEUE, Broker
 from janus_core.queue.jobs import Job
-from janus_core.stores import catalogue
+from janus_core.stores import versions
 from janus_core.stores.postgres import Database
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def quarantine(database: Database, job_id: uuid.UUID, reason: str) -> None:
         jobs.quarantine(tx, job_id, reason)
         for row in jobs.rows(tx, ids=[job_id], states=["quarantined"]):
             if row.kind == "ingest":
-                catalogue.fail_version(tx, row.version_id, row.reason, row.hint)
+                versions.fail_version(tx, row.version_id, row.reason, row.hint)
 
 
 def _record_failure(services: Services, job: Job, error: JanusError) -> None:
@@ -139,7 +139,7 @@ def _record(services: Services, job: Job, error: JanusError) -> None:
             counts=not isinstance(error, _NOT_ITS_FAULT),
         )
         if not again and job.kind == "ingest":
-            catalogue.fail_version(tx, job.version_id, error.message, error.hint)
+            versions.fail_version(tx, job.version_id, error.message, error.hint)
     _tell(services, job, "queued" if again else "failed", error)
 
 

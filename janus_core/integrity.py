@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 
 from janus_core.errors import NotFound
 from janus_core.queue import jobs
-from janus_core.stores import catalogue
+from janus_core.stores import versions
 from janus_core.stores.base import ObjectStore, VectorStore
 from janus_core.stores.postgres import Database
 
@@ -214,7 +214,7 @@ def _orphans(
     """Those of the chunk ids that have a vector, but neither a row nor work under way."""
     # With its document's row locked no job of the version comes, writes or ends. Where it
     # has none, one may begin: so the vectors are read first and the chunks last.
-    catalogue.version(tx, version, lock=True)
+    versions.find(tx, version, lock=True)
     stored = {chunk for _, chunk in stores.vectors.chunk_ids(stores.index, version)}
     found = stored.intersection(chunks)
     if not found or _under_way(tx, [version]):
@@ -307,7 +307,7 @@ def _is_whole(objects: ObjectStore, key: str) -> bool:
 def _is_orphan(tx: Connection, key: str) -> bool:
     """Whether no version names the object. Its content stays locked to the transaction's end."""
     # Somebody may be taking in or removing this very content right now.
-    catalogue.lock_content(tx, key.rsplit("/", 1)[-1])
+    versions.lock_content(tx, key.rsplit("/", 1)[-1])
     named = tx.scalar(text("SELECT 1 FROM version WHERE object_key = :k LIMIT 1"), {"k": key})
     return named is None
 
@@ -326,7 +326,7 @@ def _queue_again(database: Database, finding: Finding, correlation_id: uuid.UUID
             jobs.announce_again(tx, finding.versions)
             return
         for version in finding.versions:
-            row = catalogue.version(tx, version)
+            row = versions.find(tx, version)
             if row is not None:
                 kind = kinds.get(finding.kind, "ingest")
                 jobs.enqueue(tx, kind, row.document_id, version, correlation_id)

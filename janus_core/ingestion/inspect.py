@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from janus_core.documents import Chunk, Page
-from janus_core.stores import catalogue
+from janus_core.stores import catalogue, contents
 from janus_core.stores.base import ObjectStore, VectorStore
 from janus_core.stores.catalogue import DocumentRow
 from janus_core.stores.postgres import Database
@@ -42,8 +42,8 @@ def walk_references(
         document = catalogue.find_document(tx, name)
         version = document.version_id
         shown = version is not None and document.visible
-        kept = list(catalogue.pages(tx, version)) if pages and version and shown else []
-        cut = catalogue.chunks_of(tx, version) if chunks and version and shown else []
+        kept = list(contents.pages(tx, version)) if pages and version and shown else []
+        cut = contents.chunks_of(tx, version) if chunks and version and shown else []
     found = 0
     if version is not None and index:
         found = sum(1 for _ in vectors.chunk_ids(index, version))

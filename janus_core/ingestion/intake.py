@@ -21,7 +21,7 @@ from janus_core.errors import InvalidInput, Locked, TransientFailure, Unreadable
 from janus_core.failpoints import reach
 from janus_core.ingestion.extract.registry import sniff
 from janus_core.queue import jobs
-from janus_core.stores import catalogue, journal
+from janus_core.stores import catalogue, journal, versions
 from janus_core.stores.base import ObjectStore, Staged
 from janus_core.stores.postgres import Database
 
@@ -85,12 +85,12 @@ class Intake:
     def _take_batch(self, paths: list[Path], collection: int) -> Iterator[Taken]:
         uris = {path: source_uri(path) for path in paths}
         with self.database.transaction() as tx:
-            known = catalogue.known_sources(tx, self.collection, list(uris.values()))
+            known = versions.known_sources(tx, self.collection, list(uris.values()))
         for path, uri in uris.items():
             yield self._take_one(path, uri, collection, known.get(uri))
 
     def _take_one(
-        self, path: Path, uri: str, collection: int, known: catalogue.Known | None
+        self, path: Path, uri: str, collection: int, known: versions.Known | None
     ) -> Taken:
         shown = display_name(path)
         try:
@@ -111,7 +111,7 @@ class Intake:
         uri: str,
         shown: str,
         collection: int,
-        known: catalogue.Known | None,
+        known: versions.Known | None,
     ) -> Taken:
         with _open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -154,12 +154,12 @@ class Intake:
         document = document_id(self.collection, uri)
         with self.database.transaction() as tx:
             # First the document, then its content, as everybody does: no deadlocks.
-            catalogue.upsert_document(tx, document, collection, uri, self.tags)
-            catalogue.lock_content(tx, staged.sha256)
+            versions.upsert_document(tx, document, collection, uri, self.tags)
+            versions.lock_content(tx, staged.sha256)
             reach("intake.put.before")
             key = self.objects.put(staged)
             reach("intake.put.after")
-            version = catalogue.insert_version(tx, document, staged.sha256, staged.size, key)
+            version = versions.insert_version(tx, document, staged.sha256, staged.size, key)
             job = jobs.enqueue(tx, "ingest", document, version, self.correlation_id)
             journal.append(
                 tx,
@@ -243,7 +243,7 @@ def _fingerprint(file: BinaryIO) -> tuple[int, int, int]:
     return now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
-def _same_tags(known: catalogue.Known, tags: Mapping[str, str]) -> bool:
+def _same_tags(known: versions.Known, tags: Mapping[str, str]) -> bool:
     return all(known.tags.get(key) == value for key, value in tags.items())
 
 

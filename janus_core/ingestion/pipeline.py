@@ -24,9 +24,9 @@ from janus_core.ingestion.extract.registry import FORMATS, sniff
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
 from janus_core.queue.jobs import Job
-from janus_core.stores import catalogue, journal
+from janus_core.stores import contents, journal, versions
 from janus_core.stores.base import Point
-from janus_core.stores.catalogue import Coverage, VersionRow
+from janus_core.stores.versions import Coverage, VersionRow
 
 PAGE_BATCH = 50
 VECTOR_BATCH = 64
@@ -50,7 +50,7 @@ def ingest_version(services: Services, job: Job) -> None:
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
         # Locked: content that has just come back must not give way.
-        row = catalogue.version(tx, job.version_id, lock=True)
+        row = versions.find(tx, job.version_id, lock=True)
         if row is None or row.removing:
             jobs.finish(tx, job)
             return
@@ -74,13 +74,13 @@ def _extract(services: Services, job: Job, row: VersionRow) -> None:
             jobs.hold(tx, job)
             if row.extracted and row.parser == parser:
                 return
-            if catalogue.borrow_pages(tx, row, parser):
+            if contents.borrow_pages(tx, row, parser):
                 return
-            start = catalogue.last_page(tx, row.id) + 1 if row.parser == parser else 1
+            start = contents.last_page(tx, row.id) + 1 if row.parser == parser else 1
         with services.extractor.extract(path, name, start_page=start) as document:
             with services.database.transaction() as tx:
                 jobs.hold(tx, job)
-                catalogue.begin_extraction(
+                contents.begin_extraction(
                     tx, row.id, document.media_type, document.title, document.parser
                 )
             batch: list[Page] = []
@@ -92,7 +92,7 @@ def _extract(services: Services, job: Job, row: VersionRow) -> None:
             _keep(services, job, row, batch, document.total_pages)
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
-        catalogue.mark_extracted(tx, row.id)
+        contents.mark_extracted(tx, row.id)
         reach("ingest.extracted.before")
     reach("ingest.extracted.after")
 
@@ -102,7 +102,7 @@ def _keep(services: Services, job: Job, row: VersionRow, pages: Sequence[Page], 
         return
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
-        catalogue.add_pages(tx, row.id, pages)
+        contents.add_pages(tx, row.id, pages)
         jobs.made_progress(tx, job)
         reach("ingest.pages.before")
     reach("ingest.pages.after")
@@ -112,11 +112,11 @@ def _keep(services: Services, job: Job, row: VersionRow, pages: Sequence[Page], 
 def _refresh(services: Services, job: Job, row: VersionRow) -> None:
     """Make good what the vector store lacks of a visible version: vectors, or newer tags."""
     with services.database.transaction() as tx:
-        pieces = catalogue.chunks_of(tx, row.id)
+        pieces = contents.chunks_of(tx, row.id)
     _embed_all(services, job, row, [_in_context(piece, row.title) for piece in pieces])
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
-        now = catalogue.version(tx, job.version_id, lock=True)
+        now = versions.find(tx, job.version_id, lock=True)
         if now is not None and now.visible:
             index = services.embedder.name
             services.vectors.set_tags(index, now.collection, now.document_id, now.tags)
@@ -125,10 +125,10 @@ def _refresh(services: Services, job: Job, row: VersionRow) -> None:
 
 def _chunk_and_publish(services: Services, job: Job) -> None:
     with services.database.transaction() as tx:
-        row = catalogue.version(tx, job.version_id)
+        row = versions.find(tx, job.version_id)
         if row is None:
             return
-        kept = list(catalogue.pages(tx, row.id))
+        kept = list(contents.pages(tx, row.id))
     chosen = _recipe(services, row)
     headings = any(f.marks_headings for f in FORMATS if f.media_type == row.media_type)
     pieces = chunk(
@@ -182,7 +182,7 @@ def _embed(
     if not missing:
         return
     with services.database.transaction() as tx:
-        twins = catalogue.equal_chunks(tx, [e.hash for e in missing])
+        twins = contents.equal_chunks(tx, [e.hash for e in missing])
     shared = services.vectors.fetch(index, list(twins.values())) if twins else {}
     vectors = {e.hash: shared[twins[e.hash]] for e in missing if twins.get(e.hash) in shared}
     fresh = {e.hash: e.text for e in missing if e.hash not in vectors}
@@ -219,14 +219,14 @@ def _publish(
 ) -> None:
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
-        row = catalogue.version(tx, job.version_id, lock=True)
+        row = versions.find(tx, job.version_id, lock=True)
         if row is None:
             return
         if row.outdated and not row.visible:
             _give_way(tx, job, row.id)
             return
         _settle_vectors(services, row, {e.chunk.id for e in embeddables}, tags)
-        old = catalogue.publish_version(
+        old = versions.publish_version(
             tx,
             row,
             ((e.chunk, e.hash) for e in embeddables),
@@ -234,8 +234,8 @@ def _publish(
             chosen,
             services.embedder.name,
         )
-        for other in catalogue.failed_versions(tx, row.document_id):
-            catalogue.supersede(tx, other)
+        for other in versions.failed_versions(tx, row.document_id):
+            versions.supersede(tx, other)
             jobs.enqueue(tx, "clean", row.document_id, other, job.correlation_id)
         if old is not None:
             jobs.enqueue(tx, "clean", row.document_id, old, job.correlation_id)
@@ -268,7 +268,7 @@ def _settle_vectors(
 
 def _give_way(tx: Connection, job: Job, version: uuid.UUID) -> None:
     """Leave the field to newer content of the same document."""
-    catalogue.supersede(tx, version)
+    versions.supersede(tx, version)
     jobs.enqueue(tx, "clean", job.document_id, version, job.correlation_id)
     jobs.finish(tx, job)
 

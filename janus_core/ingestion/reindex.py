@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 
 from janus_core.queue import jobs
-from janus_core.stores import catalogue, journal
+from janus_core.stores import catalogue, journal, versions
 from janus_core.stores.base import VectorStore
 from janus_core.stores.postgres import Database
 
@@ -32,7 +32,7 @@ def queue_reindex(
     last = uuid.UUID(int=0)
     while True:
         with database.transaction() as tx:
-            found = catalogue.versions_of_others(tx, index, after=last, limit=_BATCH)
+            found = versions.versions_of_others(tx, index, after=last, limit=_BATCH)
             queued = [
                 (jobs.enqueue(tx, "ingest", document, version, correlation_id), document)
                 for document, version in found

@@ -17,7 +17,7 @@ from janus_core.failpoints import reach
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
 from janus_core.queue.jobs import Job
-from janus_core.stores import catalogue, journal
+from janus_core.stores import journal, versions
 from janus_core.stores.postgres import Database
 
 _PAUSES_S = (0.1, 0.3, 1.0)
@@ -43,11 +43,11 @@ def _request_removal(database: Database, document: uuid.UUID, correlation_id: uu
 
 
 def _hide_and_queue(tx: Connection, document: uuid.UUID, correlation_id: uuid.UUID) -> bool:
-    if not catalogue.hide_document(tx, document):
+    if not versions.hide_document(tx, document):
         return False
     jobs.cancel_others(tx, document)
-    versions = catalogue.versions_of(tx, document)
-    jobs.enqueue(tx, "remove", document, versions[0], correlation_id)
+    first = versions.versions_of(tx, document)[0]
+    jobs.enqueue(tx, "remove", document, first, correlation_id)
     journal.append(tx, "document.removal_requested", correlation_id, document=document)
     return True
 
@@ -57,24 +57,24 @@ def remove_document(services: Services, job: Job) -> None:
     with services.database.transaction() as tx:
         # Held throughout: a worker that was given up must not touch what came in since.
         jobs.hold(tx, job)
-        catalogue.version(tx, job.version_id, lock=True)
-        rows = [catalogue.version(tx, one) for one in catalogue.versions_of(tx, job.document_id)]
+        versions.find(tx, job.version_id, lock=True)
+        rows = [versions.find(tx, one) for one in versions.versions_of(tx, job.document_id)]
         # By content, so that two removals with shared contents lock them in one order.
-        versions = sorted((row for row in rows if row), key=lambda row: row.sha256)
-        for row in versions:
+        present = sorted((row for row in rows if row), key=lambda row: row.sha256)
+        for row in present:
             _forget_vectors(services, row, "remove")
-        for row in versions:
+        for row in present:
             reach("remove.object.before")
-            catalogue.delete_object_if_unshared(tx, services.objects, row.id, job.document_id)
+            versions.delete_object_if_unshared(tx, services.objects, row.id, job.document_id)
             reach("remove.object.after")
         journal.append(
             tx,
             "document.removed",
             job.correlation_id,
             document=job.document_id,
-            versions=[str(row.id) for row in versions],
+            versions=[str(row.id) for row in present],
         )
-        catalogue.delete_document(tx, job.document_id)
+        versions.delete_document(tx, job.document_id)
         reach("remove.commit.before")
     reach("remove.commit.after")
 
@@ -84,21 +84,21 @@ def clean_version(services: Services, job: Job) -> None:
     with services.database.transaction() as tx:
         jobs.hold(tx, job)
         # The document's row is locked from here on: the version cannot come back meanwhile.
-        row = catalogue.version(tx, job.version_id, lock=True)
+        row = versions.find(tx, job.version_id, lock=True)
         if row is None or row.state != "superseded":
             jobs.finish(tx, job)
             return
         _forget_vectors(services, row, "clean")
-        catalogue.delete_object_if_unshared(tx, services.objects, row.id)
+        versions.delete_object_if_unshared(tx, services.objects, row.id)
         journal.append(
             tx, "version.removed", job.correlation_id, document=row.document_id, version=row.id
         )
-        catalogue.delete_version(tx, row.id)
+        versions.delete_version(tx, row.id)
         reach("clean.commit.before")
     reach("clean.commit.after")
 
 
-def _forget_vectors(services: Services, row: catalogue.VersionRow, step: str) -> None:
+def _forget_vectors(services: Services, row: versions.VersionRow, step: str) -> None:
     reach(f"{step}.vectors.before")
     services.vectors.delete_version(services.embedder.name, row.collection, row.id)
     reach(f"{step}.vectors.after")
@@ -107,7 +107,7 @@ def _forget_vectors(services: Services, row: catalogue.VersionRow, step: str) ->
 def still_there(database: Database, documents: Sequence[uuid.UUID]) -> list[uuid.UUID]:
     """Given documents whose removal was requested, return those that are not gone yet."""
     with database.transaction() as tx:
-        return catalogue.existing_documents(tx, documents)
+        return versions.existing_documents(tx, documents)
 
 
 def give_up(database: Database, job_id: uuid.UUID, correlation_id: uuid.UUID) -> None:
@@ -128,7 +128,7 @@ def give_up(database: Database, job_id: uuid.UUID, correlation_id: uuid.UUID) ->
                 f"the job {job_id} takes data away and must be done some day",
                 f"Run: janus queue retry {job_id}",
             )
-        version = catalogue.version(tx, row.version_id, lock=True)
+        version = versions.find(tx, row.version_id, lock=True)
         jobs.delete(tx, job_id)
         journal.append(
             tx,
@@ -141,8 +141,8 @@ def give_up(database: Database, job_id: uuid.UUID, correlation_id: uuid.UUID) ->
         )
         if version is None or version.visible or version.removing:
             return
-        if catalogue.has_other_content(tx, row.document_id, row.version_id):
-            catalogue.supersede(tx, row.version_id)
+        if versions.has_other_content(tx, row.document_id, row.version_id):
+            versions.supersede(tx, row.version_id)
             jobs.enqueue(tx, "clean", row.document_id, row.version_id, correlation_id)
         else:
             _hide_and_queue(tx, row.document_id, correlation_id)

@@ -98,9 +98,7 @@ def _lexemes(tx: Connection, query: str, total: int) -> list[_Lexeme]:
 
 def _number_of_chunks(tx: Connection) -> int:
     """The planner's own estimate; counting would read the whole table."""
-    found = tx.scalar(
-        text("SELECT reltuples FROM pg_class WHERE oid = CAST('chunk' AS regclass)")
-    )
+    found = tx.scalar(text("SELECT reltuples FROM pg_class WHERE oid = CAST('chunk' AS regclass)"))
     return max(0, int(found or 0))
 
 

@@ -40,12 +40,12 @@ from janus_core.node.valkey import ValkeyServer
 from janus_core.processes import find_processes, service_user
 from janus_core.queue import jobs
 from janus_core.queue.broker import Broker
-from janus_core.stores import catalogue, journal
+from janus_core.stores import catalogue, journal, versions
 from janus_core.stores.base import ObjectStore, VectorStore
-from janus_core.stores.catalogue import Coverage
 from janus_core.stores.files import FileObjects
 from janus_core.stores.postgres import Database
 from janus_core.stores.registry import open_objects, open_vectors
+from janus_core.stores.versions import Coverage
 
 VECTOR_STORES = ["pgvector"]
 OBJECT_STORES = ["files"]
@@ -215,9 +215,7 @@ class FakeEmbedder:
 
 
 @pytest.fixture
-def services(
-    database: Database, vectors: VectorStore, tmp_path: Path
-) -> Iterator[Services]:
+def services(database: Database, vectors: VectorStore, tmp_path: Path) -> Iterator[Services]:
     """What background jobs work with: real stores and parsers, and an embedder without a model."""
     with Extractor() as extractor:
         yield Services(
@@ -294,10 +292,10 @@ class Library:
         document = document_id(collection, uri)
         with self._database.transaction() as tx:
             number = catalogue.ensure_collection(tx, collection)
-            catalogue.upsert_document(tx, document, number, uri, tags)
-            catalogue.lock_content(tx, sha)
+            versions.upsert_document(tx, document, number, uri, tags)
+            versions.lock_content(tx, sha)
             key = f"sha256/{sha[:2]}/{sha}"
-            version = catalogue.insert_version(tx, document, sha, len(content), key)
+            version = versions.insert_version(tx, document, sha, len(content), key)
             job = jobs.enqueue(tx, "ingest", document, version, self.correlation)
             journal.append(
                 tx, "document.received", self.correlation, document=document, version=version
@@ -311,11 +309,11 @@ class Library:
             for n, words in enumerate(texts or ("some words",))
         ]
         with self._database.transaction() as tx:
-            row = catalogue.version(tx, version, lock=True)
+            row = versions.find(tx, version, lock=True)
             assert row is not None
             hashed = [(c, hashlib.sha256(c.text.encode()).digest()) for c in chunks]
             coverage = Coverage(0, 0, 0, len(chunks), len(chunks))
-            catalogue.publish_version(tx, row, hashed, coverage, "recipe", "fake-1")
+            versions.publish_version(tx, row, hashed, coverage, "recipe", "fake-1")
         return [each.id for each in chunks]
 
     def add(self, name: str = "a", *texts: str, collection: str = "notes", **tags: str) -> Any:

@@ -19,7 +19,7 @@ from janus_core.ingestion.remove import request_removal
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
 from janus_core.retrieval.search import Searcher
-from janus_core.stores import catalogue
+from janus_core.stores import catalogue, versions
 from janus_core.stores.fulltext import match_text
 from janus_core.stores.postgres import Database
 
@@ -44,9 +44,9 @@ def texts(database: Database, chunks: list[uuid.UUID]) -> set[str]:
         return {p.text for p in catalogue.passages(tx, chunks).values()}
 
 
-def version(database: Database, made: Any) -> catalogue.VersionRow:
+def version(database: Database, made: Any) -> versions.VersionRow:
     with database.transaction() as tx:
-        found = catalogue.version(tx, made.version)
+        found = versions.find(tx, made.version)
     assert found is not None
     return found
 
@@ -64,7 +64,7 @@ def test_what_was_received_is_not_yet_visible(library: Any, database: Database) 
     with database.transaction() as tx:
         assert catalogue.counts(tx)["documents"] == 0
         assert catalogue.documents(tx)[0].state == "received"
-        known = catalogue.known_sources(tx, "notes", ["file:///a", "file:///b"])
+        known = versions.known_sources(tx, "notes", ["file:///a", "file:///b"])
     assert set(known) == {"file:///a"}
     assert known["file:///a"].sha256 == made.sha
     assert not known["file:///a"].visible
@@ -123,7 +123,7 @@ def test_a_hidden_document_shows_nothing_from_that_moment(
     made = library.add("a", "the pump runs")
 
     with database.transaction() as tx:
-        assert catalogue.hide_document(tx, made.document)
+        assert versions.hide_document(tx, made.document)
 
     assert shown("pump") == set()
     assert texts(database, made.chunks) == set()
@@ -131,10 +131,10 @@ def test_a_hidden_document_shows_nothing_from_that_moment(
         assert catalogue.documents(tx) == []
         assert catalogue.counts(tx)["documents"] == 0
         assert catalogue.embedders(tx) == {}
-        assert catalogue.known_sources(tx, "notes", ["file:///a"]) == {}
+        assert versions.known_sources(tx, "notes", ["file:///a"]) == {}
         with pytest.raises(NotFound):
             catalogue.find_document(tx, "file:///a")
-        assert not catalogue.hide_document(tx, uuid.uuid4())
+        assert not versions.hide_document(tx, uuid.uuid4())
     with pytest.raises(InvalidInput, match="being removed"):
         library.receive("a", "again")
 
@@ -145,7 +145,7 @@ def test_nothing_but_visible_text_leaves_by_its_id(library: Any, database: Datab
     gone = library.add("b", "three")
     kept = library.add("c", "four")
     with database.transaction() as tx:
-        catalogue.hide_document(tx, gone.document)
+        versions.hide_document(tx, gone.document)
 
     asked = [*old.chunks, *gone.chunks, *kept.chunks, uuid.uuid4()]
 
@@ -169,7 +169,7 @@ def test_the_content_that_came_last_is_the_newest(
 
     assert {c: version(database, each).outdated for c, each in made.items()} == state
     with database.transaction() as tx:
-        known = catalogue.known_sources(tx, "notes", ["file:///a"])
+        known = versions.known_sources(tx, "notes", ["file:///a"])
     assert known["file:///a"].sha256 == made[newest].sha
 
 
@@ -209,10 +209,10 @@ def test_a_failed_version_gives_way_to_what_is_visible_and_is_known(
     old = library.add("a", "old")
     new = library.receive("a", "new")
     with database.transaction() as tx:
-        catalogue.fail_version(tx, new.version, "unreadable", "look at it")
-        catalogue.fail_version(tx, old.version, "never", "")
-        assert catalogue.failed_versions(tx, old.document) == [new.version]
-        known = catalogue.known_sources(tx, "notes", ["file:///a"])["file:///a"]
+        versions.fail_version(tx, new.version, "unreadable", "look at it")
+        versions.fail_version(tx, old.version, "never", "")
+        assert versions.failed_versions(tx, old.document) == [new.version]
+        known = versions.known_sources(tx, "notes", ["file:///a"])["file:///a"]
 
     assert version(database, old).state == "ready"
     assert not version(database, old).outdated

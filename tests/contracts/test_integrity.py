@@ -17,7 +17,7 @@ from janus_core.ingestion.intake import Intake
 from janus_core.ingestion.remove import request_removal
 from janus_core.ingestion.services import Services
 from janus_core.queue import jobs
-from janus_core.stores import catalogue
+from janus_core.stores import catalogue, versions
 from janus_core.stores.base import Point
 
 TEXT = "The pump in the cellar runs at four bar."
@@ -180,7 +180,7 @@ def test_an_original_that_is_being_taken_in_is_no_orphan(
     sha = hashlib.sha256(b"new").hexdigest()
     found, done = list[Any](), threading.Event()
     with services.database.transaction() as tx:
-        catalogue.lock_content(tx, sha)
+        versions.lock_content(tx, sha)
         with path.open("rb") as file:
             key = services.objects.put(services.objects.stage(file))
         thread = threading.Thread(
@@ -190,8 +190,8 @@ def test_an_original_that_is_being_taken_in_is_no_orphan(
         assert not done.wait(0.5), "it did not wait for the intake"
         number = catalogue.ensure_collection(tx, "notes")
         document = document_id("notes", "file:///x")
-        catalogue.upsert_document(tx, document, number, "file:///x", {})
-        version = catalogue.insert_version(tx, document, sha, 3, key)
+        versions.upsert_document(tx, document, number, "file:///x", {})
+        version = versions.insert_version(tx, document, sha, 3, key)
         jobs.enqueue(tx, "ingest", document, version, WHO)
     assert done.wait(10)
 
@@ -205,8 +205,7 @@ def test_an_original_that_is_being_taken_in_is_no_orphan(
         ("UPDATE job SET state = 'done'", "stuck_versions"),
         ("DELETE FROM outbox", "silent_jobs"),
         (
-            "UPDATE job SET state = 'running', owner = 'w',"
-            " lease_until = now() - interval '2 min'",
+            "UPDATE job SET state = 'running', owner = 'w', lease_until = now() - interval '2 min'",
             "expired_leases",
         ),
     ],
@@ -255,7 +254,11 @@ def test_a_removal_that_nobody_would_do_is_done(
 
 
 def test_an_old_version_that_nobody_would_take_away_is_taken_away(
-    stores: integrity.Stores, whole: Any, services: Services, ingest: Any, run_jobs: Any,
+    stores: integrity.Stores,
+    whole: Any,
+    services: Services,
+    ingest: Any,
+    run_jobs: Any,
     library: Any,
 ) -> None:
     ingest("a.txt", "A new text.", run=False)

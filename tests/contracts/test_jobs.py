@@ -16,7 +16,7 @@ from janus_core.errors import InvalidInput, Locked, NotFound, TransientFailure
 from janus_core.ingestion.remove import request_removal
 from janus_core.queue import jobs
 from janus_core.queue.jobs import MAX_ATTEMPTS, Job
-from janus_core.stores import catalogue
+from janus_core.stores import versions
 from janus_core.stores.postgres import Database
 
 TROUBLE = TransientFailure("it did not work", "try again")
@@ -144,9 +144,7 @@ def test_a_renewed_lease_lasts(library: Any, database: Database) -> None:
     assert one(library, job.id).owner == "w"
 
 
-def test_the_jobs_of_a_dead_worker_are_given_back_at_once(
-    library: Any, database: Database
-) -> None:
+def test_the_jobs_of_a_dead_worker_are_given_back_at_once(library: Any, database: Database) -> None:
     mine = [claimed(database, library.receive(f"f{n}").job, f"w/{n}").id for n in range(2)]
     other = claimed(database, library.receive("g").job, "wx/1").id
 
@@ -315,7 +313,7 @@ def test_a_removal_waits_for_the_batch_that_is_being_written(
         thread = in_background(remove)
         assert not over.wait(0.5), "the removal did not wait"
         # What the worker does next in its transaction must not wait for the removal.
-        assert catalogue.version(tx, made.version, lock=True) is not None
+        assert versions.find(tx, made.version, lock=True) is not None
         jobs.made_progress(tx, job)
     thread.join(10)
 
@@ -380,12 +378,12 @@ def test_retrying_receiving_and_removing_at_once_never_block_one_another(
         if job is not None:
             with database.transaction() as tx:
                 jobs.hold(tx, job)
-                row = catalogue.version(tx, job.version_id, lock=True)
+                row = versions.find(tx, job.version_id, lock=True)
                 if row is not None:
-                    catalogue.lock_content(tx, row.sha256)
+                    versions.lock_content(tx, row.sha256)
                 if dice.random() < 0.5:
                     jobs.fail(tx, job, TROUBLE, permanent=True)
-                    catalogue.fail_version(tx, job.version_id, "failed", "")
+                    versions.fail_version(tx, job.version_id, "failed", "")
                 else:
                     jobs.finish(tx, job)
 
@@ -399,7 +397,7 @@ def test_retrying_receiving_and_removing_at_once_never_block_one_another(
             chosen = dice.choice(running)
             with database.transaction() as tx:
                 jobs.quarantine(tx, chosen.id, "why")
-                catalogue.fail_version(tx, chosen.version_id, "failed", "")
+                versions.fail_version(tx, chosen.version_id, "failed", "")
 
     def give_back(dice: random.Random) -> None:
         jobs.release(database, owner="w")

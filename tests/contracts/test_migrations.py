@@ -114,9 +114,7 @@ def test_what_an_older_janus_chained_meanwhile_is_no_obstacle(old: Database) -> 
         assert tx.scalar(text("SELECT count(*) FROM journal_waiting")) == 0
 
 
-def test_the_schema_is_the_same_whether_made_or_upgraded(
-    old: Database, database: Database
-) -> None:
+def test_the_schema_is_the_same_whether_made_or_upgraded(old: Database, database: Database) -> None:
     old.migrate(MIGRATIONS)
 
     assert _shape(old) == _shape(database)
@@ -222,8 +220,7 @@ def _shape(database: Database) -> list[Any]:
             for question in (
                 "SELECT table_name, column_name, data_type, is_nullable, column_default"
                 " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
-                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
-                " ORDER BY 1",
+                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
                 "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
                 " ORDER BY 1, 2",
             )
