@@ -7,8 +7,9 @@ Ingests the documents into a scratch node (or, with --here, asks the node of
 JANUS_HOME as it is), asks each question once, and prints a line each. *right*: the
 answer holds a gold string (and each of `also`, `gold_also`, where given) and
 cites a gold file, and page where one is named. *declined*: "not stated" for a
-question that has no answer. *false*: anything else that claims to answer;
-*missed*: an answerable question that was declined.
+question that has no answer. *false*: anything else that claims to answer.
+*shown*: an answerable question that was declined, but the closest passage shown
+with it holds the gold; *missed*: declined without that.
 """
 
 from __future__ import annotations
@@ -50,8 +51,6 @@ def judge(question: dict[str, Any], answer: Answer) -> str:
     declined = answer.kind == "not_stated"
     if question["kind"] == "unanswerable":
         return "declined" if declined else "false"
-    if declined:
-        return "missed"
     stated = " ".join(sentence.text for sentence in answer.sentences)
     right = any(holds(stated, gold) for gold in question["gold"])
     for needed in question.get("also") or []:
@@ -64,6 +63,8 @@ def judge(question: dict[str, Any], answer: Answer) -> str:
         for source in question["sources"]
         for file, page in cited
     )
+    if declined:
+        return "shown" if right and sourced else "missed"
     if right and sourced:
         return "right"
     return "unsourced" if right else "false"
