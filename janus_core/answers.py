@@ -6,7 +6,7 @@ and in the end an `Answer`. Shared by agents, conversation store and faces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -147,8 +147,3 @@ class Answer(_Value):
 def _with_marks(sentence: AnswerSentence) -> str:
     marks = "".join(f"[{n}]" for n in sentence.citations)
     return f"{sentence.text} {marks}".strip()
-
-
-def number_of(citations: Sequence[Citation], chunk_id: str) -> int | None:
-    """Given citations and a chunk, return the number under which it is cited."""
-    return next((c.n for c in citations if c.chunk_id == chunk_id), None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,11 +306,6 @@ class EmbeddedNode:
                     f"{self._user.name if self._user else 'this user'} cannot read {needed}",
                     "Install Janus where every user can read it: ./install.sh --prefix /opt/janus",
                 )
-
-
-def last_lines(service: Service, number: int) -> Sequence[str]:
-    """Return the last lines of a service's log, the newest last."""
-    return tail(service.log).splitlines()[-number:] if number > 0 else []
 
 
 def _last_line(log: Path) -> str:

@@ -9,7 +9,7 @@ StoreUnavailable when the store does not answer, NoSpace when it is full.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,15 +151,3 @@ class ObjectStore(Protocol):
 
     def version(self) -> str:
         """Return the store's name and version, as a health check."""
-
-
-def batches(points: Iterable[Point], size: int) -> Iterator[list[Point]]:
-    """Given points, yield them in lists of at most `size`."""
-    batch: list[Point] = []
-    for point in points:
-        batch.append(point)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

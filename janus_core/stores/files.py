@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from janus_core.documents import content_hash
 from janus_core.errors import BadConfiguration, Damaged, JanusError, NoSpace, NotFound
+from janus_core.processes import sync_folder
 from janus_core.stores.base import Staged
 
 _KEY = re.compile(r"sha256/([0-9a-f]{2})/(\1[0-9a-f]{62})")
@@ -74,7 +75,7 @@ class FileObjects:
                     raise NotFound(
                         "the staged file is gone", "Ingest the document again."
                     ) from error
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
         return key
 
     def open(self, key: str) -> BinaryIO:
@@ -110,7 +111,7 @@ class FileObjects:
         with _translated(self._root):
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
 
     def keys(self) -> Iterator[str]:
         """See ObjectStore."""
@@ -167,7 +168,7 @@ class FileObjects:
                     self._give_to_owner(handle)
                 finally:
                     os.close(handle)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         # Whoever owns the folder could otherwise have root write anywhere.
         for path in (folder, *folder.parents):
             if path == self._root:
@@ -181,14 +182,6 @@ class FileObjects:
         if os.geteuid() == 0:
             owner = self._root.stat()
             os.fchown(handle, owner.st_uid, owner.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
